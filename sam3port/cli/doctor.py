@@ -1,0 +1,65 @@
+"""``sam3port doctor``: what this machine has, and what is missing for which target."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sam3port.cli.options import upstream_option
+
+if TYPE_CHECKING:
+    from sam3port.machine.examine import Examination
+
+
+@click.command("doctor")
+@upstream_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor(upstream: Path | None, as_json: bool) -> int:
+    """Say what this machine has and what each target lacks.
+
+    Exit status 1 when upstream, a package or the target cpu is not complete; a missing GPU is no failure.
+    """
+    from rich.console import Console
+
+    from sam3port.machine.examine import examine
+
+    with Console(stderr=True).status("looking at this machine"):
+        examination = examine(upstream)
+    if as_json:
+        click.echo(json.dumps(examination.as_json(), indent=2))
+    else:
+        _print(examination)
+    return 0 if examination.ok else 1
+
+
+def _print(examination: Examination) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    sections = {
+        "machine": examination.machine,
+        "packages": examination.packages,
+        "upstream": examination.upstream,
+    }
+    for title, findings in sections.items():
+        table = Table(title=title, title_justify="left", title_style="bold", show_header=False)
+        for finding in findings:
+            mark = Text("ok", style="green") if finding.ok else Text("no", style="bold red")
+            found = finding.found if finding.ok or not finding.remedy else f"{finding.found}\n-> {finding.remedy}"
+            table.add_row(finding.subject, mark, Text(found))
+        console.print(table)
+    table = Table(title="targets", title_justify="left", title_style="bold")
+    for heading in ("target", "builds here", "runs here", "missing"):
+        table.add_column(heading)
+    for target in examination.targets:
+        marks = [
+            Text("yes", style="green") if can else Text("no", style="yellow")
+            for can in (target.can_build, target.can_run)
+        ]
+        table.add_row(target.target, *marks, ", ".join(target.missing) or "-")
+    console.print(table)

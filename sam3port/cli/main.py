@@ -1,0 +1,80 @@
+"""The program ``sam3port``: gathers the commands from the plugins and turns errors into one line and a status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+import sam3port
+from sam3port.errors import Sam3PortError, UsageError
+from sam3port.plugins import load_plugins, switched_off
+
+
+class Commands(click.Group):
+    """A group whose commands come from the plugins."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_commands())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return _commands().get(cmd_name)
+
+
+def _commands() -> dict[str, click.Command]:
+    return load_plugins(switched_off()).commands()
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(sam3port.__version__, prog_name="sam3port")
+@click.option("--debug", is_flag=True, envvar="SAM3PORT_DEBUG", help="Show the traceback of an error.")
+@click.pass_context
+def program(ctx: click.Context, debug: bool) -> None:
+    """Meta's SAM 3 ported to Apache TVM: patch, build, verify, segment."""
+    ctx.obj = {"debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the program. Exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    debug = _wants_debug(arguments)
+    try:
+        result: Any = program.main(arguments, prog_name="sam3port", standalone_mode=False)
+    except Sam3PortError as error:
+        if debug:
+            raise
+        _complain(error)
+        return 2 if isinstance(error, UsageError) else 1
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("sam3port: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) went away: no traceback, also not when Python flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _wants_debug(arguments: list[str]) -> bool:
+    """--debug stands before the command; what comes after may be a script's own."""
+    for argument in arguments:
+        if not argument.startswith("-"):
+            break
+        if argument == "--debug":
+            return True
+    return os.environ.get("SAM3PORT_DEBUG", "").lower() in {"1", "true", "yes", "on"}
+
+
+def _complain(error: Sam3PortError) -> None:
+    click.echo(f"sam3port: {error.problem}", err=True)
+    if error.remedy:
+        click.echo(f"  -> {error.remedy}", err=True)

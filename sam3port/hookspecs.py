@@ -1,0 +1,54 @@
+"""Every hook of sam3port. Built-ins, the files in ``patches/`` and third-party packages use exactly these.
+
+A third party's distribution names a module (or object) in the entry-point group ``sam3port``; its functions
+marked with ``hookimpl`` and named as below are called. A misspelt hook name is refused when it is registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from sam3port.patching.patch import Patch
+    from sam3port.stubs.stub import Stub
+
+PROJECT: Final = "sam3port"
+
+hookspec: Final = pluggy.HookspecMarker(PROJECT)
+hookimpl: Final = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def sam3port_patches() -> Iterable[Patch]:  # type: ignore[empty-body]
+    """Patches to apply to upstream's source at import time.
+
+    Importing the plugin and calling this must be cheap: no torch, no tvm, no numpy, no upstream.
+    """
+
+
+@hookspec
+def sam3port_stubs() -> Iterable[Stub]:  # type: ignore[empty-body]
+    """Stand-ins for modules that upstream imports and that may be absent.
+
+    A stub is used by the edits that name it (``sam3port.stubs.module("triton")``); it never enters ``sys.modules``.
+    """
+
+
+@hookspec
+def sam3port_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]
+    """Commands of ``sam3port``. Import what is heavy inside the command's function."""
+
+
+@hookspec
+def sam3port_components() -> Iterable[Any]:  # type: ignore[empty-body]
+    """Stages of SAM 3 to export, import, compile and verify."""
+
+
+@hookspec
+def sam3port_targets() -> Iterable[Any]:  # type: ignore[empty-body]
+    """Machines to compile for."""

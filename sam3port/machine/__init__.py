@@ -1,0 +1,1 @@
+"""What this machine has: devices, versions, compilers. Looks, changes nothing."""

@@ -1,0 +1,178 @@
+"""The findings of ``sam3port doctor``."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from sam3port.errors import Sam3PortError
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked for."""
+
+    subject: str
+    found: str
+    ok: bool
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFinding:
+    """What a target can do here, and what it lacks."""
+
+    target: str
+    can_build: bool
+    can_run: bool
+    missing: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Everything that `sam3port doctor` says."""
+
+    machine: list[Finding]
+    packages: list[Finding]
+    upstream: list[Finding]
+    targets: list[TargetFinding]
+
+    @property
+    def ok(self) -> bool:
+        """Whether upstream, the packages and the target cpu are complete; a GPU is nobody's duty."""
+        cpu = next(target for target in self.targets if target.target == "cpu")
+        return cpu.can_build and cpu.can_run and all(f.ok for f in (*self.machine, *self.packages, *self.upstream))
+
+    def as_json(self) -> dict[str, Any]:
+        return {"ok": self.ok, **asdict(self)}
+
+
+def examine(upstream: Path | None = None) -> Examination:
+    """Looks at everything; a broken part is a finding, never an exception."""
+    return Examination(list(_machine()), list(_packages()), list(_upstream(upstream)), _targets())
+
+
+def usable_cpus() -> int:
+    """The logical CPUs that this process may use (its affinity, where the system has one)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding("system", f"{platform.system()} {platform.release()}, {platform.machine()}", True)
+    right_python = sys.version_info >= (3, 11)
+    yield Finding("python", f"{platform.python_version()} ({sys.executable})", right_python, "use Python 3.11 or newer")
+    yield Finding("cpus", f"{usable_cpus()} usable of {os.cpu_count()}", True)
+    memory, enough = _memory()
+    yield Finding("memory", memory, enough, "the full model needs about 8 GiB")
+    compiler = _first_program("cc", "clang", "gcc", "cl")
+    yield Finding(
+        "compiler",
+        compiler or "none",
+        compiler is not None,
+        "install a C compiler; TVM links libraries with it",
+    )
+    driver = shutil.which("nvidia-smi")
+    yield Finding("CUDA driver", driver or "none (not needed for the target cpu)", True)
+    yield Finding("nvcc", shutil.which("nvcc") or "none (the target cuda needs it)", True)
+
+
+def _memory() -> tuple[str, bool]:
+    try:
+        import psutil
+
+        total = psutil.virtual_memory().total / 2**30
+    except ImportError:
+        return "unknown (psutil is missing)", True
+    return f"{total:.1f} GiB", total >= 7.5
+
+
+def _first_program(*names: str) -> str | None:
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+def _packages() -> Iterator[Finding]:
+    """Every dependency of sam3port, with the version that is installed and the one that is asked for."""
+    for text in requires("sam3port") or []:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        wanted = str(requirement.specifier) or "any version"
+        try:
+            installed = version(requirement.name)
+        except PackageNotFoundError:
+            yield Finding(requirement.name, "not installed", False, f'pip install "{requirement}"')
+            continue
+        right = requirement.specifier.contains(installed, prereleases=True)
+        yield Finding(requirement.name, f"{installed} (wanted: {wanted})", right, f'pip install "{requirement}"')
+
+
+def _upstream(explicit: Path | None) -> Iterator[Finding]:
+    from sam3port.patching.activate import activation_file, is_active
+    from sam3port.upstream.source import locate
+    from sam3port.upstream.verify import verify
+
+    try:
+        located = locate(explicit)
+        yield Finding("source", located.describe(), True)
+        proof = verify(located)
+        wrong = ", ".join([*proof.changed, *proof.missing, *proof.extra][:3])
+        remedy = "sam3port upstream fetch"
+        yield Finding(
+            "proof",
+            "every file as pinned" if proof.ok else f"differs: {wrong}",
+            proof.ok or not located.pinned,
+            remedy,
+        )
+    except Sam3PortError as error:
+        yield Finding("source", error.problem, False, error.remedy)
+    yield Finding(
+        "activated",
+        str(activation_file()) if is_active() else "no (`import sam3` is not patched by itself)",
+        True,
+    )
+    try:
+        installed = version("sam3")
+        yield Finding("pip's sam3", f"{installed}; not used: the hook comes before it", True)
+    except PackageNotFoundError:
+        pass
+
+
+def _targets() -> list[TargetFinding]:
+    """Asks TVM and torch in an interpreter of their own: a broken library must not take doctor down."""
+    tvm = _ask(
+        "import tvm; f = tvm.get_global_func\nprint(*[n for n in ('llvm', 'cuda', 'metal')"
+        " if f('target.build.' + n, True)])"
+    )
+    devices = _ask("import tvm; print(*[n for n in ('cuda', 'metal') if tvm.device(n).exist])")
+    if tvm is None or devices is None:
+        broken = ["TVM cannot be imported: pip install 'apache-tvm>=0.27,<0.28'"]
+        return [TargetFinding(name, False, False, broken) for name in ("cpu", "cuda", "metal")]
+    has: Callable[[str], bool] = tvm.split().__contains__
+    on: Callable[[str], bool] = devices.split().__contains__
+    cpu = [] if has("llvm") else ["a TVM with LLVM"]
+    cuda = ([] if has("cuda") else ["a TVM with CUDA"]) + ([] if shutil.which("nvcc") else ["nvcc, to build"])
+    metal = [] if has("metal") else ["a TVM with Metal"]
+    cuda_device = [] if on("cuda") else ["a CUDA device, to run"]
+    metal_device = [] if on("metal") else ["a Metal device (macOS), to run"]
+    return [
+        TargetFinding("cpu", not cpu, not cpu, cpu),
+        TargetFinding("cuda", not cuda, on("cuda"), cuda + cuda_device),
+        TargetFinding("metal", not metal, on("metal"), metal + metal_device),
+    ]
+
+
+def _ask(code: str) -> str | None:
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    return process.stdout.strip().rpartition("\n")[2] if process.returncode == 0 else None

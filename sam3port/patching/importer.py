@@ -1,0 +1,227 @@
+"""The import hook: finds upstream's modules, hands their source through the patches, executes the result."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import linecache
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Final
+
+from sam3port.patching.drift import Drift, PatchDrift, Verdict, apply_patches, diagnose
+from sam3port.patching.edits import edits_by_module
+from sam3port.patching.patch import Edit, Patch
+
+if TYPE_CHECKING:
+    from sam3port.upstream.source import Upstream
+
+PACKAGE: Final = "sam3"
+
+
+@dataclass
+class Plan:
+    """What to do with which upstream. Knows the source, not the interpreter."""
+
+    upstream: Upstream
+    patches: tuple[Patch, ...]
+    """The enabled patches that this machine needs."""
+    not_needed: dict[str, str] = field(default_factory=dict)
+    """Enabled patches that this machine does without, and why."""
+    disabled: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        self._edits = edits_by_module(self.patches)
+
+    def edits(self, module: str) -> list[tuple[Patch, Edit]]:
+        return self._edits.get(module, [])
+
+    def edited_modules(self) -> tuple[str, ...]:
+        return tuple(sorted(self._edits))
+
+    def file(self, module: str) -> Path | None:
+        """The module's source file, None when upstream has no such module."""
+        base = self.upstream.root.joinpath(*module.split("."))
+        for file in (base / "__init__.py", base.with_suffix(".py")):
+            if file.is_file():
+                return file
+        return None
+
+    def pristine(self, module: str) -> str | None:
+        """Upstream's own text of a module, proved against the pin, with newlines as ``\\n``."""
+        file = self.file(module)
+        if file is None:
+            return None
+        data = file.read_bytes()
+        self.upstream.check(file.relative_to(self.upstream.root).as_posix(), data)
+        return importlib.util.decode_source(data)
+
+    def patched(self, module: str, source: str) -> str:
+        """``source`` with the module's edits.
+
+        Raises:
+            PatchDrift: one does not match.
+        """
+        edits = self.edits(module)
+        return apply_patches(module, source, edits, self.other_modules) if edits else source
+
+    def other_modules(self) -> Iterator[tuple[str, str]]:
+        """(name, source) of every module of upstream."""
+        for file in sorted((self.upstream.root / PACKAGE).rglob("*.py")):
+            parts = file.relative_to(self.upstream.root).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), _readable(file)
+
+    def drifts(self) -> list[Drift]:
+        """Every edit that does not apply, whatever is imported or not."""
+        found = []
+        for module, edits in self._edits.items():
+            source = self.pristine(module)
+            for patch, edit in edits:
+                if source is None:
+                    found.append(diagnose(patch, edit, None, self.other_modules))
+                    continue
+                try:
+                    apply_patches(module, source, [(patch, edit)], self.other_modules)
+                except PatchDrift as drift:
+                    found.append(drift.drift)
+            if source is not None and not any(drift.edit.module == module for drift in found):
+                try:
+                    self.patched(module, source)
+                except PatchDrift as conflict:
+                    found.append(conflict.drift)
+        return found
+
+
+def _readable(file: Path) -> str:
+    try:
+        return importlib.util.decode_source(file.read_bytes())
+    except (OSError, SyntaxError, UnicodeDecodeError):
+        return ""
+
+
+class PatchedLoader(importlib.machinery.SourceFileLoader):
+    """Executes one upstream module, patched.
+
+    It neither reads nor writes bytecode: a stale .pyc would make a patch silently not apply, a written one would
+    outlive its being switched off. (Compiling all that ``import sam3`` loads takes about 0.1 s of its 3 s.)
+    """
+
+    def __init__(
+        self, name: str, path: str, plan: Plan, prepare: Callable[[], None], done: Callable[[str], None]
+    ) -> None:
+        super().__init__(name, path)
+        self.plan = plan
+        self._prepare = prepare
+        self._done = done
+
+    def get_source(self, fullname: str) -> str:
+        source = self.plan.pristine(fullname)
+        if source is None:
+            raise ImportError(f"{self.path} has vanished", name=fullname, path=self.path)
+        return self.plan.patched(fullname, source)
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self._compile(fullname, self.get_source(fullname))
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._prepare()
+        name = module.__name__
+        source = self.get_source(name)
+        patches = dict.fromkeys(patch.name for patch, _ in self.plan.edits(name))
+        if patches:
+            self._show_patched_text(source, self._file_name(name))
+        exec(self._compile(name, source), module.__dict__)
+        self._done(name)
+
+    def _compile(self, fullname: str, source: str) -> CodeType:
+        code: CodeType = compile(source, self._file_name(fullname), "exec", dont_inherit=True)
+        return code
+
+    def _file_name(self, fullname: str) -> str:
+        """What tracebacks show: the file, and which patches its text went through."""
+        patches = dict.fromkeys(patch.name for patch, _ in self.plan.edits(fullname))
+        return f"{self.path} <sam3port: {', '.join(patches)}>" if patches else self.path
+
+    def _show_patched_text(self, source: str, file_name: str) -> None:
+        """Lets inspect, tracebacks, debuggers and torch.jit.script see what runs.
+
+        Functions are looked up by their code's file name, classes by the module's ``__file__``, which has to stay
+        the real path because upstream finds its assets by it. No modification time: linecache then never replaces
+        the entry by the file on disk.
+        """
+        lines = source.splitlines(keepends=True)
+        for name in (file_name, self.path):
+            linecache.cache[name] = (len(source), None, lines, name)
+
+
+class UpstreamFinder:
+    """A meta path finder that answers for ``sam3`` and ``sam3.*`` exactly; ``sam3port`` is none of its business."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.executed: dict[str, tuple[str, ...]] = {}
+        """The modules executed so far, with the patches that each went through."""
+        self.prepared: dict[str, str | None] = {}
+        """The patches whose ``prepare`` ran, with the reason when it had nothing to do."""
+        self._lock = threading.RLock()
+        self._prepare_started = False
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != PACKAGE and not fullname.startswith(f"{PACKAGE}."):
+            return None
+        file = self.plan.file(fullname)
+        if file is None:
+            return self._namespace(fullname)
+        loader = PatchedLoader(fullname, str(file), self.plan, self.prepare, self._executed)
+        folder = [str(file.parent)] if file.name == "__init__.py" else None
+        spec = importlib.util.spec_from_file_location(
+            fullname, str(file), loader=loader, submodule_search_locations=folder
+        )
+        if spec is not None:
+            spec.cached = None
+        return spec
+
+    def _namespace(self, fullname: str) -> importlib.machinery.ModuleSpec | None:
+        folder = self.plan.upstream.root.joinpath(*fullname.split("."))
+        if not folder.is_dir():
+            gone = [(patch, edit) for patch, edit in self.plan.edits(fullname)]
+            for patch, edit in gone:
+                raise PatchDrift(diagnose(patch, edit, None, self.plan.other_modules))
+            return None
+        spec = importlib.machinery.ModuleSpec(fullname, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        return spec
+
+    def prepare(self) -> None:
+        """Runs every patch's ``prepare``, once, before upstream's first module executes."""
+        with self._lock:
+            if self._prepare_started:
+                return
+            self._prepare_started = True
+            try:
+                for patch in self.plan.patches:
+                    if patch.prepare is not None and patch.name not in self.prepared:
+                        self.prepared[patch.name] = patch.prepare()
+            except BaseException:
+                self._prepare_started = False
+                raise
+
+    def _executed(self, module: str) -> None:
+        self.executed[module] = tuple(dict.fromkeys(patch.name for patch, _ in self.plan.edits(module)))
+
+
+def too_early(plan: Plan, modules: Sequence[str]) -> PatchDrift:
+    """The error for upstream modules that were imported, unpatched, before the hook was there."""
+    for module in modules:
+        for patch, edit in plan.edits(module):
+            detail = f"{module} is in sys.modules already, unpatched"
+            return PatchDrift(Drift(patch.name, edit, Verdict.IMPORTED_TOO_EARLY, detail))
+    patch = plan.patches[0]
+    edit = patch.edits[0] if patch.edits else Edit(modules[0], "", "?", "")
+    detail = f"{', '.join(sorted(modules)[:3])} was imported before sam3port.install()"
+    return PatchDrift(Drift(patch.name, edit, Verdict.IMPORTED_TOO_EARLY, detail))

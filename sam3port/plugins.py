@@ -1,0 +1,179 @@
+"""The plugin manager: built-ins, the files in ``patches/`` and third-party packages, all through the same hooks."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import pkgutil
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from sam3port import hookspecs
+from sam3port.errors import Sam3PortError, UsageError
+
+if TYPE_CHECKING:
+    import click
+
+    from sam3port.patching.patch import Patch
+    from sam3port.stubs.stub import Stub
+
+BUILT_IN = ("sam3port.cli.commands",)
+"""Plugin modules of our own, besides every module of ``sam3port.patches``."""
+
+
+class Plugins:
+    """Everything that the registered plugins deliver, by name, each name once."""
+
+    def __init__(self, manager: pluggy.PluginManager, blocked: frozenset[str]) -> None:
+        self.manager = manager
+        self.blocked = blocked
+        """Names of plugins that are switched off as a whole."""
+
+    @functools.cache  # noqa: B019 - one instance per process
+    def patches(self) -> dict[str, Patch]:
+        """The patches by name, built-ins first, in the order of their names."""
+        return self._gather("sam3port_patches", "patch", lambda patch: patch.name)
+
+    @functools.cache  # noqa: B019
+    def stubs(self) -> dict[str, Stub]:
+        return self._gather("sam3port_stubs", "stub", lambda stub: stub.module)
+
+    @functools.cache  # noqa: B019
+    def commands(self) -> dict[str, click.Command]:
+        return self._gather("sam3port_commands", "command", lambda command: command.name or "")
+
+    @functools.cache  # noqa: B019
+    def origins(self) -> dict[str, str]:
+        """For every patch, the plugin that delivers it."""
+        return {item.name: plugin for plugin, items in self._calls("sam3port_patches") for item in items}
+
+    def names(self) -> set[str]:
+        """Everything that can be switched off."""
+        plugins = {name for name, _ in self.manager.list_name_plugin()}
+        return plugins - set(BUILT_IN) | set(self.patches()) | self.blocked
+
+    def select(self, disable: Iterable[str]) -> frozenset[str]:
+        """The names of the patches that ``disable`` (patch or plugin names) switches off.
+
+        Raises:
+            UsageError: a name is unknown.
+        """
+        asked = set(disable)
+        unknown = asked - self.names()
+        if unknown:
+            raise UsageError(
+                f"cannot switch off {', '.join(sorted(unknown))}: no patch or plugin has that name",
+                f"the known names are {', '.join(sorted(self.names()))}",
+            )
+        return frozenset(name for name, origin in self.origins().items() if {name, origin} & asked)
+
+    def _calls(self, hook: str) -> list[tuple[str, list[Any]]]:
+        calls = []
+        for implementation in getattr(self.manager.hook, hook).get_hookimpls():
+            name = implementation.plugin_name
+            try:
+                calls.append((name, list(implementation.function())))
+            except Sam3PortError:
+                raise
+            except Exception as error:
+                raise Sam3PortError(
+                    f"the plugin {name} failed in {hook}: {type(error).__name__}: {error}",
+                    f"switch it off with --disable {name} or SAM3PORT_DISABLE={name}",
+                ) from error
+        return sorted(calls, key=lambda call: (not call[0].startswith("sam3port."), call[0]))
+
+    def _gather(self, hook: str, what: str, key: Any) -> dict[str, Any]:
+        gathered: dict[str, Any] = {}
+        owner: dict[str, str] = {}
+        for plugin, items in self._calls(hook):
+            for item in items:
+                name = key(item)
+                if name in gathered:
+                    raise UsageError(
+                        f"two plugins deliver a {what} named {name}: {owner[name]} and {plugin}",
+                        f"switch one off with --disable {plugin}",
+                    )
+                gathered[name], owner[name] = item, plugin
+        return gathered
+
+
+def switched_off(disable: Iterable[str] = ()) -> frozenset[str]:
+    """The names that the caller, SAM3PORT_DISABLE and the nearest pyproject.toml's [tool.sam3port] switch off.
+
+    Raises:
+        UsageError: [tool.sam3port] disable is not a list of names.
+    """
+    names = set(disable)
+    names.update(name.strip() for name in os.environ.get("SAM3PORT_DISABLE", "").split(",") if name.strip())
+    names.update(_disabled_in_pyproject(Path.cwd()))
+    return frozenset(names)
+
+
+def _disabled_in_pyproject(start: Path) -> list[str]:
+    for folder in (start, *start.parents):
+        file = folder / "pyproject.toml"
+        try:
+            text = file.read_bytes()
+        except OSError:
+            continue
+        if b"tool.sam3port" not in text:
+            return []
+        try:
+            disable = tomllib.loads(text.decode()).get("tool", {}).get("sam3port", {}).get("disable", [])
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"{file} cannot be read: {error}") from None
+        if not isinstance(disable, list) or not all(isinstance(name, str) for name in disable):
+            raise UsageError(f"[tool.sam3port] disable in {file} must be a list of names")
+        return disable
+    return []
+
+
+@functools.cache
+def load_plugins(blocked: frozenset[str] = frozenset()) -> Plugins:
+    """The plugin manager with everything registered; a misspelt hook is refused here.
+
+    Args:
+        blocked: names that are switched off. A third-party plugin of such a name is not even imported, so that a
+            broken one cannot stand in the way.
+    """
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(importlib.import_module("sam3port.patches"), "sam3port.patches")
+    for module in (*BUILT_IN, *_patch_modules()):
+        manager.register(importlib.import_module(module), module.removeprefix("sam3port.patches."))
+    skipped = frozenset(_register_third_parties(manager, blocked))
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise UsageError(f"a plugin implements a hook that does not exist: {error}") from None
+    return Plugins(manager, skipped)
+
+
+def _patch_modules() -> list[str]:
+    package = importlib.import_module("sam3port.patches")
+    return [f"sam3port.patches.{module.name}" for module in pkgutil.iter_modules(package.__path__)]
+
+
+def _register_third_parties(manager: pluggy.PluginManager, blocked: frozenset[str]) -> list[str]:
+    from importlib.metadata import entry_points
+
+    skipped = []
+    for entry in entry_points(group=hookspecs.PROJECT):
+        if entry.name in blocked:
+            skipped.append(entry.name)
+            continue
+        try:
+            manager.register(entry.load(), entry.name)
+        except (pluggy.PluginValidationError, ValueError) as error:
+            raise UsageError(f"the plugin {entry.name} ({entry.value}) is refused: {error}") from None
+        except Exception as error:
+            raise Sam3PortError(
+                f"the plugin {entry.name} ({entry.value}) cannot be loaded: {type(error).__name__}: {error}",
+                f"switch it off with --disable {entry.name} or SAM3PORT_DISABLE={entry.name}, or uninstall it",
+            ) from error
+    return skipped

@@ -1,0 +1,18 @@
+"""Fetches upstream's source: as the submodule in a checkout of ours, else from the package index into the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sam3port.upstream import places, registry, submodule
+
+
+def fetch(report: Callable[[str], None]) -> None:
+    """Make `source.locate` succeed, whole or not at all, safely beside other processes that do the same.
+
+    Raises:
+        UpstreamError: neither way worked; what to do is said.
+    """
+    if submodule.can_fetch(places.CHECKOUT) and submodule.fetch(places.CHECKOUT, report):
+        return
+    registry.fetch(report)

@@ -1,0 +1,130 @@
+"""What all tests share: the real upstream source, and fresh interpreters in which it is (or is not) patched."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from sam3port.upstream.source import Upstream, ensure
+
+TARGETS = ("cpu", "cuda", "metal")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--target", choices=TARGETS, default="cpu", help="the target whose tests run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "target(*names): the test runs with these targets (default: cpu)")
+    config.addinivalue_line("markers", "device: the test needs the target's device, not only its compiler")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keeps the tests of the chosen target. What no target can change runs once, with cpu."""
+    chosen = config.getoption("--target")
+    kept, left = [], []
+    for item in items:
+        marker = item.get_closest_marker("target")
+        (kept if chosen in (marker.args if marker else ("cpu",)) else left).append(item)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = kept
+
+
+def _device_missing(target: str) -> str | None:
+    """Why the target's device cannot be used here, None when it can."""
+    if target == "cpu":
+        return None
+    import tvm
+
+    return None if tvm.device(target).exist else f"this machine has no {target} device"
+
+
+@pytest.fixture(scope="session")
+def target(request: pytest.FixtureRequest) -> str:
+    """The target that the suite runs with: ``cpu``, ``cuda`` or ``metal``."""
+    chosen: str = request.config.getoption("--target")
+    return chosen
+
+
+@pytest.fixture(autouse=True)
+def _need_device(request: pytest.FixtureRequest) -> None:
+    """Skips a test whose device is absent, with that reason; fails it under SAM3PORT_REQUIRE_DEVICE=1."""
+    if request.node.get_closest_marker("device") is None:
+        return
+    missing = _device_missing(request.config.getoption("--target"))
+    if missing is None:
+        return
+    if os.environ.get("SAM3PORT_REQUIRE_DEVICE") == "1":
+        pytest.fail(f"{missing}, and SAM3PORT_REQUIRE_DEVICE=1 asks for it", pytrace=False)
+    pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def upstream_source() -> Upstream:
+    """The real, pinned, verified upstream; fetched from the package index when this machine has none."""
+    return ensure()
+
+
+@pytest.fixture(scope="session")
+def upstream_root(upstream_source: Upstream) -> Path:
+    return upstream_source.root
+
+
+class RunPython(Protocol):
+    """Runs code in a fresh interpreter with ``sam3port.install()`` done."""
+
+    def __call__(
+        self,
+        code: str,
+        *,
+        disable: Sequence[str] = (),
+        timeout: float = 300,
+        install: bool = True,
+        env: dict[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+def clean_environment(**changes: str) -> dict[str, str]:
+    """This environment without what would hide a defect: bytecode switched off, sam3port's own settings."""
+    dropped = {"PYTHONDONTWRITEBYTECODE", "SAM3PORT_DISABLE", "SAM3PORT_DEBUG", "PYTHONPATH"}
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return {"OMP_NUM_THREADS": "2", **kept, **changes}
+
+
+@pytest.fixture
+def upstream_python(upstream_source: Upstream, tmp_path: Path) -> Iterator[RunPython]:
+    """A function that runs code in a fresh interpreter, patched (see `RunPython`)."""
+    assert upstream_source.pinned
+    count = 0
+
+    def run(
+        code: str,
+        *,
+        disable: Sequence[str] = (),
+        timeout: float = 300,
+        install: bool = True,
+        env: dict[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        nonlocal count
+        count += 1
+        script = tmp_path / f"script_{count}.py"
+        start = f"import sam3port\nsam3port.install(disable={list(disable)!r})\n" if install else ""
+        script.write_text(start + textwrap.dedent(code), encoding="utf-8")
+        return subprocess.run(
+            [sys.executable, str(script)],
+            cwd=tmp_path,
+            env=clean_environment(**(env or {})),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    yield run
