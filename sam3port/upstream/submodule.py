@@ -138,7 +138,7 @@ def _git(checkout: Path, *arguments: str, time_limit: float = 30.0, may_fail: bo
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     try:
         family = psutil.Process(process.pid).children(recursive=True)
