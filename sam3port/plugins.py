@@ -6,7 +6,6 @@ import functools
 import importlib
 import os
 import pkgutil
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,6 +122,8 @@ def _disabled_in_pyproject(start: Path) -> list[str]:
             continue
         if b"tool.sam3port" not in text:
             return []
+        import tomllib  # here, because few folders have such a file and this takes 4 ms
+
         try:
             disable = tomllib.loads(text.decode()).get("tool", {}).get("sam3port", {}).get("disable", [])
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

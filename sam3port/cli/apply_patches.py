@@ -83,7 +83,8 @@ def _apply(located: Upstream, upstream: Path | None, disable: tuple[str, ...], a
     with errors.status("reading the patches") as status:
         plan, outcomes = try_patches(upstream, disable, report=status.update)
     if as_json:
-        click.echo(json.dumps({"upstream": located.as_json(), "patches": [o.as_json() for o in outcomes]}, indent=2))
+        source = {"root": str(located.root), "origin": located.origin, "commit": located.commit, "pinned": located.pinned}
+        click.echo(json.dumps({"upstream": source, "patches": [o.as_json() for o in outcomes]}, indent=2))
     else:
         _print_table(plan, outcomes)
     return any(outcome.state in {State.DRIFT, State.FAILED} for outcome in outcomes)

@@ -71,7 +71,7 @@ def _note(plan: Plan, changed: list[str]) -> str:
     names = "\n".join(f"- {patch.name}: {patch.summary}" for patch in plan.patches)
     files = "\n".join(f"- {name}" for name in changed)
     return (
-        f"facebookresearch/sam3 at {plan.upstream.commit}, under the SAM License (see LICENSE), changed by sam3port.\n\n"
+        f"facebookresearch/sam3 at {plan.upstream.commit}, under the SAM License (LICENSE), changed by sam3port.\n\n"
         f"Patches:\n{names}\n\nChanged files:\n{files}\n"
     )
 

@@ -171,7 +171,7 @@ def _modules_with(text: str, modules: Iterable[tuple[str, str]]) -> str:
 
 
 def _same_tokens(text: str, source: str) -> bool:
-    """Whether the code ``text`` occurs in ``source`` up to layout: white space, line breaks, quotes, trailing commas."""
+    """Whether the code ``text`` occurs in ``source`` up to layout: white space, breaks, quotes, trailing commas."""
     needle, hay = _normal_tokens(text), _normal_tokens(source)
     if not needle or len(needle) > len(hay):
         return False

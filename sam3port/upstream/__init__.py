@@ -1,1 +1,1 @@
-"""The pin: which upstream source the port is made for, where it may come from, and the proof that it is that."""
+"""The pin: which upstream source the port is made for, where it may come from, and the proof of it."""

@@ -1,4 +1,4 @@
-"""Fetches upstream's source: as the submodule in a checkout of ours, else from the package index into the cache."""
+"""Fetches upstream's source: in a checkout of ours as the submodule, else into the user's cache."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def git_dir(root: Path) -> Path | None:
 
 
 def head_commit(root: Path) -> str | None:
-    """The full id of the commit checked out in ``root``; None if ``root`` is no git checkout or has no commit yet."""
+    """The full id of the commit checked out in ``root``; None if it is no git checkout or has no commit."""
     directory = git_dir(root)
     if directory is None:
         return None

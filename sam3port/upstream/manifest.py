@@ -14,8 +14,8 @@ FILE: Final = Path(__file__).with_name("manifest.txt")
 def blobs() -> dict[str, str]:
     """Posix path in the repository -> git blob id (40 hex digits).
 
-    ``manifest.txt`` has a line ``<blob id> <size> <path>`` for all ``sam3/**/*.py`` of the pinned commit, its LICENSE
-    and its BPE vocabulary.
+    ``manifest.txt`` has a line ``<blob id> <size> <path>`` for all ``sam3/**/*.py`` of the pinned commit, its
+    LICENSE and its BPE vocabulary.
     """
     return {path: blob for blob, _, path in _lines()}
 
@@ -48,7 +48,7 @@ def is_text(path: str) -> bool:
 
 
 def matches(path: str, data: bytes) -> bool:
-    """Whether ``data`` is the pinned content of ``path``, which must be in the manifest; CRLF line ends are accepted."""
+    """Whether ``data`` is the pinned content of ``path``, a file of the manifest; CRLF is accepted."""
     expected = blobs()[path]
     if blob_id(data) == expected:
         return True

@@ -1,4 +1,4 @@
-"""Which upstream source the port is made for, and the two wheels that hold it where GitHub cannot be reached."""
+"""Which upstream source the port is made for, and the two wheels that hold it where there is no GitHub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUBMODULE: Final = "external/sam3"
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel of the package index that holds upstream's files byte for byte. It is unpacked, never installed."""
+    """A wheel of the package index that holds files of upstream byte for byte. Unpacked, never installed."""
 
     name: str
     version: str

@@ -1,4 +1,4 @@
-"""Builds the copy in the user's cache from two wheels of the package index, which are unpacked and never installed."""
+"""Builds the copy in the user's cache from two wheels of the package index: unpacked, never installed."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _PIP_TIME_LIMIT: Final = 300.0
 def fetch(report: Report) -> Path:
     """Put the pinned files into the user's cache and return their folder; a damaged copy there is replaced.
 
-    The copy is made aside, checked file by file, and appears by one rename, so a process that is killed leaves
-    only a temporary folder, which the next fetch removes.
+    The copy is made aside, checked file by file, and appears by one rename, so a process that is killed
+    leaves only a temporary folder, which the next fetch removes.
 
     Raises:
         UpstreamError: no network, no pip, wrong bytes, or a cache that cannot be written.
@@ -61,7 +61,7 @@ def _fetch_alone(copies: Path, report: Report) -> Path:
             lock.acquire(timeout=_WAIT_FOR_OTHERS)
         except filelock.Timeout as error:
             raise UpstreamError(
-                f"another process has been fetching sam3 for over {_WAIT_FOR_OTHERS:.0f} s ({lock.lock_file})",
+                f"another process fetches sam3 for over {_WAIT_FOR_OTHERS:.0f} s now ({lock.lock_file})",
                 "end that process and try again",
             ) from error
     try:
@@ -98,7 +98,8 @@ def _build(workspace: Path, report: Report) -> None:
     downloads = workspace / "wheels"
     downloads.mkdir()
     requirements = [wheel.requirement for wheel in pin.WHEELS]
-    report(f"fetching sam3 {pin.SHORT} from the package index ({', '.join(requirements)}; 2 MB, not installed)")
+    names = ", ".join(requirements)
+    report(f"fetching sam3 {pin.SHORT} from the package index ({names}; 2 MB, not installed)")
     _download(requirements, downloads)
     tree = workspace / "tree"
     missing = set(manifest.blobs())
@@ -118,7 +119,7 @@ def _unpack(archive: zipfile.ZipFile, member: str, tree: Path, path: str) -> Non
     except KeyError as error:
         raise UpstreamError(f"{archive.filename} does not hold {member}", _OTHER_WAYS) from error
     if not manifest.matches(path, data):
-        raise UpstreamError(f"{member} in {archive.filename} is not {path} as pinned ({pin.SHORT})", _OTHER_WAYS)
+        raise UpstreamError(f"{member} in {archive.filename} is not {path} as pinned", _OTHER_WAYS)
     target = tree / path
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
@@ -138,7 +139,7 @@ def _checked(downloads: Path, wheel: pin.Wheel) -> Path:
 
 
 def _download(requirements: list[str], destination: Path) -> None:
-    """``pip download``: pip honours the user's index, proxy and certificates. No retries: to fail at once is a service."""
+    """``pip download``, which honours the user's index, proxy and certificates. No retries: it fails at once."""
     if importlib.util.find_spec("pip") is None:
         raise UpstreamError(
             f"sam3 cannot be fetched: this Python ({sys.executable}) has no pip",
@@ -162,8 +163,10 @@ def _download(requirements: list[str], destination: Path) -> None:
     except subprocess.TimeoutExpired as error:
         raise UpstreamError(f"pip took over {_PIP_TIME_LIMIT:.0f} s to fetch 2 MB", _OTHER_WAYS) from error
     if result.returncode != 0:
-        lines = [line for line in result.stdout.splitlines() if line.startswith("ERROR")] or result.stdout.splitlines()
+        said = result.stdout.splitlines()
+        said = [line for line in said if line.startswith("ERROR")] or said
         raise UpstreamError(
-            f"sam3 cannot be fetched from the package index: {' '.join(lines[-2:]).strip() or 'pip said nothing'}",
-            f"check the network and pip's index (`{sys.executable} -m pip config list`) and try again; or {_OTHER_WAYS}",
+            f"sam3 cannot be fetched from the package index: {' '.join(said[-2:]).strip() or 'pip said nothing'}",
+            f"check the network and pip's index (`{sys.executable} -m pip config list`) and try again; "
+            f"or {_OTHER_WAYS}",
         )

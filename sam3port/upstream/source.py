@@ -36,20 +36,21 @@ class Upstream:
     commit: str
     """The full id of the commit, or "unknown" where there is no git checkout to ask."""
     pinned: bool
-    """Whether every file must be the pinned one. False only for a checkout of the user's at another commit."""
+    """Whether every file must be the pinned one. False only for a user's checkout of another commit."""
 
     def check(self, relative: str, data: bytes) -> None:
         """Raise UpstreamError unless ``data`` is what the pin says ``relative`` (posix, from ``root``) holds.
 
-        CRLF line ends are accepted. Nothing is checked when the source is not pinned: there, each patch checks what
-        it edits.
+        CRLF line ends are accepted. Nothing is checked when the source is not pinned: there, each patch checks
+        what it edits.
         """
         if not self.pinned:
             return
         if relative not in manifest.blobs():
-            raise UpstreamError(f"{relative} is not a file of pinned sam3 ({pin.SHORT}): {self.root}", self.remedy)
+            problem = f"{relative} in {self.root} is not a file of sam3 as pinned ({pin.SHORT})"
+            raise UpstreamError(problem, self.remedy)
         if not manifest.matches(relative, data):
-            raise UpstreamError(f"{relative} is not as pinned ({pin.SHORT}): it was changed in {self.root}", self.remedy)
+            raise UpstreamError(f"{relative} in {self.root} was changed: not as pinned ({pin.SHORT})", self.remedy)
 
     @property
     def remedy(self) -> str:
@@ -66,7 +67,7 @@ class Upstream:
                 f"put the files of commit {pin.COMMIT} back; or, to use other source on purpose, give a git "
                 "checkout of another commit"
             )
-        return "restore the files (`git status` shows them); or commit the changes, so that it is another commit"
+        return "restore the files (see `git status`); or commit the changes, so that it is another commit"
 
     def describe(self) -> str:
         """One line for people: where it lies, which commit it is, and whether that is the pinned one."""
@@ -84,7 +85,7 @@ class Upstream:
 
 
 def locate(explicit: Path | None = None) -> Upstream:
-    """Find upstream's source without a network: ``explicit``, SAM3PORT_UPSTREAM, ``external/sam3``, the cache.
+    """Find upstream's source, no network: ``explicit``, SAM3PORT_UPSTREAM, ``external/sam3``, the cache.
 
     Contents are not read here: `verify.verify` and `Upstream.check` do that.
 
@@ -109,16 +110,16 @@ def locate(explicit: Path | None = None) -> Upstream:
 
 
 def _user(path: Path, named_by: str) -> Upstream:
+    remedy = "give the top folder of a checkout of sam3"
     root = path.expanduser().absolute()
     if not root.is_dir():
         problem = "is not a folder" if root.exists() else "does not exist"
-        raise UpstreamError(f"{root} (from {named_by}) {problem}", "give the top folder of a checkout of sam3")
+        raise UpstreamError(f"{root} (from {named_by}) {problem}", remedy)
     if not (root / "sam3").is_dir():
         inside = root.name == "sam3" and (root / "model_builder.py").is_file()
-        raise UpstreamError(
-            f"{root} (from {named_by}) holds no folder sam3/",
-            f"give the folder above it: {root.parent}" if inside else "give the top folder of a checkout of sam3",
-        )
+        if inside:
+            remedy = f"give the folder above it: {root.parent}"
+        raise UpstreamError(f"{root} (from {named_by}) holds no folder sam3/", remedy)
     commit = head.head_commit(root)
     return Upstream(root, Origin.USER, commit or UNKNOWN, pinned=commit is None or commit == pin.COMMIT)
 
@@ -128,7 +129,7 @@ def _to_stderr(line: str) -> None:
 
 
 def ensure(explicit: Path | None = None, *, report: Callable[[str], None] = _to_stderr) -> Upstream:
-    """`locate`; and if sam3 is nowhere and nobody named a place, fetch it. ``report`` is told what is being done.
+    """`locate`; fetch if sam3 is nowhere and nobody named a place. ``report`` is told what is being done.
 
     Raises:
         UpstreamError: as `locate`, or it cannot be fetched.

@@ -11,8 +11,8 @@ from typing import Final
 from sam3port.upstream import pin
 from sam3port.upstream.head import git_dir
 
-# While `git submodule update` runs, its half-made tree must count as absent, also after a kill -9. The marker says
-# so, and lists what did not exist before, so that the next process can clear up exactly that.
+# While `git submodule update` runs, its half-made tree must count as absent, also after a kill -9. The marker
+# says so, and lists what did not exist before, so that the next process can clear up exactly that.
 _MARKER: Final = "sam3port-fetching"
 _MODULES: Final = "modules"
 _CONFIG: Final = "config"
@@ -42,7 +42,7 @@ def can_fetch(checkout: Path) -> bool:
 
 
 def fetch(checkout: Path, report: Callable[[str], None]) -> bool:
-    """Fill ``external/sam3``; False, with the reason reported, if that is not possible and the folder is empty as before.
+    """Fill ``external/sam3``. If git cannot: report why, leave the folder empty as it was, and return False.
 
     Safe for two processes at once: the second finds the work done.
     """
@@ -114,7 +114,7 @@ def _clear(checkout: Path, directory: Path) -> None:
 
 
 def _git(checkout: Path, *arguments: str, time_limit: float = 30.0, may_fail: bool = False) -> str:
-    """Run git through GitPython, without questions to the user, and end it with its children after ``time_limit``.
+    """Run git through GitPython, without questions to the user; end it and its children after ``time_limit`` s.
 
     GitPython's own ``kill_after_timeout`` does not exist on Windows.
     """
@@ -138,7 +138,7 @@ def _git(checkout: Path, *arguments: str, time_limit: float = 30.0, may_fail: bo
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     try:
         family = psutil.Process(process.pid).children(recursive=True)

@@ -1,4 +1,4 @@
-"""The proof that a source tree is the pinned one; cached by each file's size and times, so that it costs a few stats."""
+"""The proof that a source tree is the pinned one, cached by each file's size and times."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from sam3port.upstream.source import Upstream
 # Anything that Python would import in place of, or beside, a pinned module.
 _IMPORTABLE: Final = tuple(importlib.machinery.all_suffixes())
 
-# A file that changed so shortly before it was read may change again without its time changing (coarse clocks: 2 s on FAT):
-# as git does for its index, such a file is read again.
+# A file that changed so shortly before it was read may change again without its time changing (clocks are
+# coarse: 2 s on FAT). As git does for its index, such a file is read again.
 _SETTLED_NS: Final = 2_000_000_000
 
 Stamp = list[int]
@@ -43,7 +43,7 @@ class Proof:
 
     @property
     def ok(self) -> bool:
-        """Whether the tree may be used: it is as pinned, or it is a checkout of the user's at another commit."""
+        """Whether the tree may be used: it is as pinned, or a checkout of the user's at another commit."""
         return self.identical or not self.upstream.pinned
 
     def differences(self) -> str:
@@ -54,9 +54,8 @@ class Proof:
     def require(self) -> None:
         """Raise UpstreamError, naming every file, unless `ok`."""
         if not self.ok:
-            raise UpstreamError(
-                f"{self.upstream.root} is not sam3 as pinned ({pin.SHORT}): {self.differences()}", self.upstream.remedy
-            )
+            problem = f"{self.upstream.root} is not sam3 as pinned ({pin.SHORT}): {self.differences()}"
+            raise UpstreamError(problem, self.upstream.remedy)
 
 
 def verify(upstream: Upstream, *, cache: bool = True) -> Proof:
@@ -64,7 +63,7 @@ def verify(upstream: Upstream, *, cache: bool = True) -> Proof:
 
     Args:
         upstream: the tree; one that is not pinned is compared too, but its differences are allowed.
-        cache: skip the content of files that were right before and whose size and times have not changed since.
+        cache: skip the content of files that were right before and whose size and times are still the same.
     """
     known = _load(upstream.root) if cache else {}
     started = time.time_ns()
@@ -100,7 +99,7 @@ def _extra(root: Path) -> Iterator[str]:
         for name in files:
             if name.endswith(_IMPORTABLE) and f"{inside}/{name}" not in expected:
                 yield f"{inside}/{name}"
-        # The walk does not follow links, Python does; git would have made a link of the manifest's a file of its own.
+        # The walk does not follow links, Python does. The pinned commit has none.
         yield from (f"{inside}/{name}" for name in folders if (Path(folder) / name).is_symlink())
 
 
@@ -121,8 +120,9 @@ def _store(root: Path, files: dict[str, Stamp]) -> None:
     target = _proof_file(root)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=target.parent, suffix=".tmp", delete=False, encoding="utf-8") as file:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump({"root": str(root), "manifest": manifest.digest(), "files": files}, file)
-        Path(file.name).replace(target)
+        Path(temporary).replace(target)
     except OSError:  # a cache that cannot be written costs time, not correctness
         return
