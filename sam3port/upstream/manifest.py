@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -33,11 +32,15 @@ def _lines() -> list[list[str]]:
 @cache
 def digest() -> str:
     """Identifies the manifest itself: a proof made with another one proves nothing."""
+    import hashlib
+
     return hashlib.sha256(FILE.read_bytes()).hexdigest()
 
 
 def blob_id(data: bytes) -> str:
     """What ``git hash-object`` says for a file of these bytes."""
+    import hashlib  # here, because it costs 3 ms and a start that executes no module needs none
+
     header = b"blob %d\0" % len(data)
     return hashlib.sha1(header + data, usedforsecurity=False).hexdigest()
 

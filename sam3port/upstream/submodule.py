@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sam3port.upstream import pin
 from sam3port.upstream.head import git_dir
+
+if TYPE_CHECKING:
+    import subprocess
 
 # While `git submodule update` runs, its half-made tree must count as absent, also after a kill -9. The marker
 # says so, and lists what did not exist before, so that the next process can clear up exactly that.
@@ -118,6 +120,9 @@ def _git(checkout: Path, *arguments: str, time_limit: float = 30.0, may_fail: bo
 
     GitPython's own ``kill_after_timeout`` does not exist on Windows.
     """
+    # Imported here: `is_populated` is asked on every start.
+    import subprocess
+
     import git
 
     environment = {"GIT_TERMINAL_PROMPT": "0", "GCM_INTERACTIVE": "never", "LC_ALL": "C"}

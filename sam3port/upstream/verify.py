@@ -46,10 +46,12 @@ class Proof:
         """Whether the tree may be used: it is as pinned, or a checkout of the user's at another commit."""
         return self.identical or not self.upstream.pinned
 
+    def by_kind(self) -> dict[str, tuple[str, ...]]:
+        return {"changed": self.changed, "missing": self.missing, "extra": self.extra}
+
     def differences(self) -> str:
         """All files that differ, by kind: ``changed: a.py, b.py; missing: c.py``."""
-        kinds = {"changed": self.changed, "missing": self.missing, "extra": self.extra}
-        return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names)
+        return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in self.by_kind().items() if names)
 
     def require(self) -> None:
         """Raise UpstreamError, naming every file, unless `ok`."""
