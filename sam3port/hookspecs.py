@@ -14,6 +14,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from sam3port.components.component import Component
     from sam3port.patching.patch import Patch
     from sam3port.stubs.stub import Stub
 
@@ -45,8 +46,8 @@ def sam3port_commands() -> Iterable[click.Command]:  # type: ignore[empty-body]
 
 
 @hookspec
-def sam3port_components() -> Iterable[Any]:  # type: ignore[empty-body]
-    """Stages of SAM 3 to export, import, compile and verify."""
+def sam3port_components() -> Iterable[type[Component]]:  # type: ignore[empty-body]
+    """Stages of SAM 3 to export, import, compile and verify (see `sam3port.components.component`)."""
 
 
 @hookspec

@@ -1,0 +1,92 @@
+"""What a component is: one stage of SAM 3 as tensors in, tensors out, and everything needed to build and prove it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+    from sam3port.model.preset import Preset
+
+Arrays = Mapping[str, NDArray[np.generic]]
+"""Named tensors on their way between processes: float32, int64 or bool."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output of a component."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    """``float32``, ``int64`` or ``bool``."""
+    meaning: str
+    """Axes, units and value range, for people: "features, level 0 (stride 3.5), NCHW"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far an output may be from upstream's, element by element: ``|a - b| <= atol + rtol * |b|``.
+
+    Besides this, the error against a float64 run may be at most ``sam3port.verify`` 's ratio times PyTorch's own.
+    """
+
+    rtol: float = 1e-4
+    atol: float = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The numbers of prompts a build takes. Fewer are padded (with masks, exactly); more are an error."""
+
+    prompts: int = 1
+    """Batched prompts on one image, the batch axis of everything after the image encoder."""
+    points: int = 8
+    boxes: int = 8
+
+
+class Component(ABC):
+    """Base of all components. Subclasses declare; `sam3port.port` and `sam3port.verify` do the work.
+
+    A third party's component implements the same; the hook ``sam3port_components`` delivers the classes.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    upstream: ClassVar[str]
+    """Class and file of upstream that it wraps."""
+    tolerance: ClassVar[Tolerance] = Tolerance()
+
+    def __init__(self, capacity: Capacity | None = None) -> None:
+        self.capacity = capacity or Capacity()
+
+    @abstractmethod
+    def inputs(self, preset: Preset) -> tuple[TensorSpec, ...]:
+        """The arguments of `module`'s forward, in order."""
+
+    @abstractmethod
+    def outputs(self, preset: Preset) -> tuple[TensorSpec, ...]:
+        """What `module`'s forward returns, a tuple in this order."""
+
+    @abstractmethod
+    def module(self, model: torch.nn.Module, preset: Preset) -> torch.nn.Module:
+        """A tensor-only wrapper of the stage: ``forward(*inputs) -> tuple[Tensor, ...]``.
+
+        It holds the stage's own modules (never copies), so that its state dict is the stage's parameters. It must run
+        on upstream with only the portability patches: that run is the reference of the proof.
+        """
+
+    @abstractmethod
+    def example(self, preset: Preset, seed: int) -> Arrays:
+        """Inputs from a seed, distributed like what the stage sees in a trained model; differs with every seed."""
+
+    def edges(self, preset: Preset) -> Mapping[str, Arrays]:
+        """Named inputs at the edges: no prompts, one, capacity, all padding, extreme coordinates."""
+        return {}
