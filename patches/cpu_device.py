@@ -49,12 +49,13 @@ PATCH = Patch(
         Edit(
             module="sam3.model.decoder",
             symbol="TransformerDecoder._get_rpb_matrix",
-            before="if self.compilable_cord_cache is None:",
+            before="bs, num_queries, _ = boxes_xyxy.shape\n",
             after=(
-                "if (\n"
-                "            self.compilable_cord_cache is None\n"
-                "            or self.compilable_cord_cache[0].device != reference_boxes.device\n"
-                "        ):"
+                "bs, num_queries, _ = boxes_xyxy.shape\n"
+                "        if self.compilable_cord_cache and self.compilable_cord_cache[0].device != boxes_xyxy.device:\n"
+                "            self.compilable_cord_cache = self._get_coords(\n"
+                "                *self.compilable_stored_size, boxes_xyxy.device\n"
+                "            )\n"
             ),
         ),
         Edit(
