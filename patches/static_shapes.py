@@ -1,9 +1,9 @@
 """The decoder's feature size as plain ints, so that torch.export can trace it.
 
-What breaks: `TransformerDecoder` takes the size of its feature map out of a tensor and compares it with a tuple of ints.
-torch.export has no value for a traced tensor and stops with a data-dependent guard. Upstream's way around it is to skip
-the comparison under `torch.compiler.is_dynamo_compiling()`, which is False in torch.export. With a size that is not
-cached it would also store traced tensors in the module.
+What breaks: `TransformerDecoder` takes the size of its feature map out of a tensor and compares it with a tuple of
+ints. torch.export has no value for a traced tensor and stops with a data-dependent guard. Upstream's way around it is
+to skip the comparison under `torch.compiler.is_dynamo_compiling()`, which is False in torch.export. With a size that
+is not cached it would also store traced tensors in the module.
 """
 
 from __future__ import annotations
