@@ -66,11 +66,9 @@ def _fetch_alone(copies: Path, report: Report) -> Path:
             ) from error
     try:
         destination = places.cached_copy()
+        _clear_stale(copies)
         if _is_right(destination):
             return destination
-        # Whoever made these is gone: he would hold the lock.
-        for stale in copies.glob(f"{_TEMPORARY}*"):
-            shutil.rmtree(stale, ignore_errors=True)
         workspace = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=copies))
         try:
             _build(workspace, report)
@@ -84,6 +82,15 @@ def _fetch_alone(copies: Path, report: Report) -> Path:
         return destination
     finally:
         lock.release()
+
+
+def _clear_stale(copies: Path) -> None:
+    """Remove what killed fetches have left. Their process is gone: it would hold the lock.
+
+    Its pip may live on for a moment and write once more; that stays until the next fetch, and is never used.
+    """
+    for stale in copies.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def _is_right(root: Path) -> bool:

@@ -80,7 +80,7 @@ class Upstream:
             return f"sam3 {pin.SHORT} (pinned), {what} {self.root}"
         return (
             f"sam3 at commit {self.commit}, NOT the pinned {pin.SHORT}: {what} {self.root}; "
-            "its files are not compared with the pin, only each patch checks what it edits"
+            "its files need not match the pin, each patch checks what it edits"
         )
 
 
