@@ -5,9 +5,10 @@ Importing this package is cheap: it loads neither torch nor tvm nor numpy.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # an activated environment imports this at every start, and `typing` alone takes 2 ms
 if TYPE_CHECKING:
+    from typing import Any
+
     from sam3port.patching.install import Installation, install
 
 __version__ = "0.1.0"

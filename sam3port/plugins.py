@@ -144,7 +144,6 @@ def load_plugins(blocked: frozenset[str] = frozenset()) -> Plugins:
     """
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    manager.register(importlib.import_module("sam3port.patches"), "sam3port.patches")
     for module in (*BUILT_IN, *_patch_modules()):
         manager.register(importlib.import_module(module), module.removeprefix("sam3port.patches."))
     skipped = frozenset(_register_third_parties(manager, blocked))

@@ -75,15 +75,19 @@ def apply_patches(
 
 def _apply(located: Upstream, upstream: Path | None, disable: tuple[str, ...], as_json: bool) -> bool:
     """Prints what became of every patch; returns whether one that is enabled did not apply."""
-    from rich.console import Console
-
+    from sam3port.cli.console import messages
     from sam3port.patching.trial import State, try_patches
 
-    errors = Console(stderr=True)
+    errors = messages()
     with errors.status("reading the patches") as status:
         plan, outcomes = try_patches(upstream, disable, report=status.update)
     if as_json:
-        source = {"root": str(located.root), "origin": located.origin, "commit": located.commit, "pinned": located.pinned}
+        source = {
+            "root": str(located.root),
+            "origin": located.origin,
+            "commit": located.commit,
+            "pinned": located.pinned,
+        }
         click.echo(json.dumps({"upstream": source, "patches": [o.as_json() for o in outcomes]}, indent=2))
     else:
         _print_table(plan, outcomes)
@@ -91,10 +95,10 @@ def _apply(located: Upstream, upstream: Path | None, disable: tuple[str, ...], a
 
 
 def _print_table(plan: Plan, outcomes: list[Outcome]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from sam3port.cli.console import output
     from sam3port.cli.style import STATE_STYLE
 
     table = Table(title=plan.upstream.describe(), title_justify="left", title_style="bold")
@@ -109,7 +113,7 @@ def _print_table(plan: Plan, outcomes: list[Outcome]) -> None:
         state = Text(outcome.state, style=STATE_STYLE[outcome.state])
         counts = (str(len(patch.edits)), str(len(patch.modules)))
         table.add_row(patch.name, patch.kind, *counts, state, Text(outcome.reason))
-    console = Console()
+    console = output()
     console.print(table)
     told = {str(state): sum(o.state == state for o in outcomes) for state in dict.fromkeys(o.state for o in outcomes)}
     console.print(", ".join(f"{count} {state}" for state, count in told.items()))

@@ -22,11 +22,10 @@ def doctor(upstream: Path | None, as_json: bool) -> int:
 
     Exit status 1 when upstream, a package or the target cpu is not complete; a missing GPU is no failure.
     """
-    from rich.console import Console
-
+    from sam3port.cli.console import messages
     from sam3port.machine.examine import examine
 
-    with Console(stderr=True).status("looking at this machine"):
+    with messages().status("looking at this machine"):
         examination = examine(upstream)
     if as_json:
         click.echo(json.dumps(examination.as_json(), indent=2))
@@ -36,11 +35,12 @@ def doctor(upstream: Path | None, as_json: bool) -> int:
 
 
 def _print(examination: Examination) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    from sam3port.cli.console import output
+
+    console = output()
     sections = {
         "machine": examination.machine,
         "packages": examination.packages,

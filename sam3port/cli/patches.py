@@ -28,8 +28,9 @@ def patches(disable: tuple[str, ...], name: str | None) -> None:
 
 
 def _list(known: dict[str, Patch], disabled: frozenset[str], origins: dict[str, str]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from sam3port.cli.console import output
 
     table = Table()
     table.add_column("patch", no_wrap=True)
@@ -40,7 +41,7 @@ def _list(known: dict[str, Patch], disabled: frozenset[str], origins: dict[str, 
     for patch in known.values():
         state = "[yellow]off[/]" if patch.name in disabled else "on"
         table.add_row(patch.name, patch.kind, state, _origin(patch, origins[patch.name]), patch.summary)
-    Console().print(table)
+    output().print(table)
 
 
 def _origin(patch: Patch, plugin: str) -> str:
@@ -48,10 +49,11 @@ def _origin(patch: Patch, plugin: str) -> str:
 
 
 def _explain(patch: Patch, disabled: bool, plugin: str) -> None:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console()
+    from sam3port.cli.console import output
+
+    console = output()
     state = "off" if disabled else "on"
     console.print(Text(f"{patch.name} ({patch.kind}, {state}, from {_origin(patch, plugin)})", style="bold"))
     rows = {

@@ -8,6 +8,6 @@ import sys
 
 import sam3port
 
+del sys.modules["sam3"]  # before installing, which refuses a sam3 that was imported too early
 sam3port.install()
-del sys.modules["sam3"]
 importlib.import_module("sam3")
