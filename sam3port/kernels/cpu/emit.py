@@ -1,0 +1,125 @@
+"""Short names for building TIR statement by statement.
+
+The kernels are generated rather than scheduled: which value lives in a register is then what the code says, and
+not what a chain of schedule steps leads to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tvm import tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script.builder import ir as T
+
+OPAQUE = 8
+"""``OpPatternKind.kOpaque``: FuseOps must leave a finished kernel alone."""
+
+Expr = Any
+Buffer = Any
+Dim = Any
+"""An int, or a symbolic ``tirx.Var`` of type int64."""
+
+
+def primfunc(
+    name: str,
+    parameters: Sequence[tuple[str, Sequence[Dim]]],
+    body: Callable[..., None],
+    dtype: str = "float32",
+) -> tirx.PrimFunc:
+    """A finished kernel: no pass will schedule or fuse it. `body` gets one buffer for each parameter."""
+    with IRBuilder() as builder, T.prim_func(s_tir=True):
+        T.func_name(name)
+        T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True, "op_pattern": OPAQUE})
+        buffers = [
+            T.arg(label, T.buffer(tuple(shape), dtype, layout=None)) for label, shape in parameters
+        ]
+        body(*buffers)
+    return builder.get()
+
+
+def is_static(*dims: Dim) -> bool:
+    return all(isinstance(dim, int) for dim in dims)
+
+
+def static(dim: Dim) -> int | None:
+    return dim if isinstance(dim, int) else None
+
+
+def ceildiv(a: Dim, b: int) -> Dim:
+    return -(-a // b) if isinstance(a, int) else tirx.floordiv(a + (b - 1), b)
+
+
+def minimum(a: Dim, b: Dim) -> Dim:
+    return min(a, b) if is_static(a, b) else tirx.min(a, b)
+
+
+def constant(value: float, lanes: int = 1) -> Expr:
+    scalar = tirx.FloatImm("float32", value)
+    return scalar if lanes == 1 else tirx.Broadcast(scalar, lanes)
+
+
+def broadcast(value: Expr, lanes: int) -> Expr:
+    return value if lanes == 1 else tirx.Broadcast(value, lanes)
+
+
+def vector_type(lanes: int) -> str:
+    return "float32" if lanes == 1 else f"float32x{lanes}"
+
+
+def _ramp(indices: Sequence[Expr], lanes: int) -> list[Expr]:
+    if lanes == 1:
+        return list(indices)
+    return [*indices[:-1], tirx.Ramp(indices[-1], 1, lanes)]
+
+
+def load(buffer: Buffer, indices: Sequence[Expr], lanes: int = 1) -> Expr:
+    """`lanes` neighbours along the last axis."""
+    return buffer[tuple(_ramp(indices, lanes))]
+
+
+def store(buffer: Buffer, value: Expr, indices: Sequence[Expr], lanes: int = 1) -> None:
+    T.buffer_store(buffer, value, _ramp(indices, lanes))
+
+
+def bind(value: Expr) -> Expr:
+    """Computes `value` here and once."""
+    return T.Bind(value)
+
+
+def serial(extent: Dim) -> Any:
+    return T.serial(0, extent)
+
+
+def parallel(extent: Dim) -> Any:
+    return T.parallel(0, extent)
+
+
+def when(
+    condition: Expr | bool, then: Callable[[], None], otherwise: Callable[[], None] | None = None
+) -> None:
+    """A branch at run time, or none at all when the condition is known now."""
+    if isinstance(condition, tirx.IntImm):
+        condition = bool(condition.value)
+    if isinstance(condition, bool):
+        if condition:
+            then()
+        elif otherwise is not None:
+            otherwise()
+        return
+    with T.If(condition):
+        with T.Then():
+            then()
+        if otherwise is not None:
+            with T.Else():
+                otherwise()
+
+
+def scratch(shape: Sequence[Dim], dtype: str = "float32") -> Buffer:
+    """Memory of this thread (of the call, outside a parallel loop). Under 1 KiB it is on the stack.
+
+    Only scope "global" is put on the stack by TVM; "local" always goes through the workspace allocator, and an
+    array of sums that is not on the stack is never kept in registers.
+    """
+    return T.alloc_buffer(tuple(shape), dtype, layout=None)

@@ -1,0 +1,159 @@
+"""exp, erf and what is made of them, as arithmetic that stays in vector registers.
+
+LLVM turns a vector ``exp`` or ``erf`` into one libm call for each element. The polynomials are our own minimax fits
+(weighted for relative error) and good to about 1 ulp of float32, which the tests measure against float64.
+
+Every function works on a scalar or vector expression; `bind` says how to compute a value once (a statement while a
+kernel is being built, a let when an expression is being rewritten).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tvm import tirx
+from tvm.ir import Call, Op
+
+from sam3port.kernels.cpu import emit
+from sam3port.kernels.cpu.emit import Expr
+
+Bind = Callable[[Expr], Expr]
+
+_LN2 = 0.6931471805599453
+_LOG2_E = 1.4426950408889634
+# ln 2 in two parts: n * _LN2_HIGH is exact for every exponent n.
+_LN2_HIGH = 0.693359375
+_LN2_LOW = -2.12194440054690583e-4
+_EXP_NORMAL = -87.33654
+"""exp of less is below the smallest normal number."""
+_EXP_LOWEST = -104.0
+"""exp of less is 0."""
+_EXP_HIGHEST = 88.72283
+_EXP = (
+    0.4999999403953552,
+    0.1666651964187622,
+    0.04166839271783829,
+    0.008368780836462975,
+    0.001381446490995586,
+)
+_ERF_SPLIT = 0.9
+# erf(x) / x - 1 in x * x, for x up to 0.9.
+_ERF_SMALL = (
+    0.12837916709551256,
+    -0.37612634897232056,
+    0.11283715069293976,
+    -0.02686050906777382,
+    0.005203858949244022,
+    -0.0008175639086402953,
+    8.513102511642501e-05,
+)
+# -log2(1 - erf(x)) for x from 0.9 to 4; float32 cannot tell erf(4) from 1.
+_ERF_LARGE = (
+    0.00020540281548164785,
+    1.6272138357162476,
+    0.9187110066413879,
+    0.15042872726917267,
+    -0.032304055988788605,
+    0.004450596868991852,
+    -0.0002888694580178708,
+)
+_ERF_ONE = 4.0
+
+
+def _fma(a: Expr, b: Expr, c: Expr) -> Expr:
+    """a * b + c as an intrinsic: TVM's simplifier rearranges plain float sums as if they were exact.
+
+    It turns ``x - ((x + big) - big)`` into 0, for instance, and would undo a reduction in two parts.
+    """
+    return Call(Op.get("tirx.fma"), [a, b, c], ret_ty=a.ty)
+
+
+def _polynomial(x: Expr, coefficients: Sequence[float], lanes: int) -> Expr:
+    value = emit.constant(coefficients[-1], lanes)
+    for coefficient in reversed(coefficients[:-1]):
+        value = _fma(value, x, emit.constant(coefficient, lanes))
+    return value
+
+
+def _exp_reduced(r: Expr, lanes: int) -> Expr:
+    """exp(r) for r between -ln(2) / 2 and ln(2) / 2."""
+    return _fma(_polynomial(r, _EXP, lanes), r * r, r + emit.constant(1.0, lanes))
+
+
+def _two_to(n: Expr, lanes: int) -> Expr:
+    """2**n for integers -127 < n < 128."""
+    exponent = tirx.shift_left(n + _integer(127, lanes), _integer(23, lanes))
+    return tirx.reinterpret(emit.vector_type(lanes), exponent)
+
+
+def _integer(value: int, lanes: int) -> Expr:
+    return emit.broadcast(tirx.IntImm("int32", value), lanes)
+
+
+def _to_integer(rounded: Expr, lanes: int) -> Expr:
+    """The bounds come second in max, so that NaN, whose conversion is undefined, becomes one of them."""
+    bounded = tirx.max(rounded, emit.constant(-160.0, lanes))
+    return tirx.Cast("int32" if lanes == 1 else f"int32x{lanes}", bounded)
+
+
+def _reduce(x: Expr, bind: Bind, lanes: int) -> tuple[Expr, Expr]:
+    """n and exp(r) with ``exp(x) = exp(r) * 2**n``."""
+    n = bind(tirx.nearbyint(x * emit.constant(_LOG2_E, lanes)))
+    r = bind(_fma(n, emit.constant(-_LN2_LOW, lanes), _fma(n, emit.constant(-_LN2_HIGH, lanes), x)))
+    return n, _exp_reduced(r, lanes)
+
+
+def exp_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
+    """exp(x) for x <= 0, -inf and NaN included; less than the smallest normal number is 0."""
+    x = bind(x)
+    lowest = emit.constant(_EXP_NORMAL, lanes)
+    # A bound comes first in min and max where NaN, which compares with nothing, shall come through.
+    n, fraction = _reduce(bind(tirx.max(lowest, x)), bind, lanes)
+    return tirx.Select(
+        x < lowest, emit.constant(0.0, lanes), fraction * _two_to(_to_integer(n, lanes), lanes)
+    )
+
+
+def exp(x: Expr, bind: Bind, lanes: int) -> Expr:
+    """exp(x) for every x."""
+    x = bind(x)
+    lowest, highest = emit.constant(_EXP_LOWEST, lanes), emit.constant(_EXP_HIGHEST, lanes)
+    n, fraction = _reduce(bind(tirx.min(highest, tirx.max(lowest, x))), bind, lanes)
+    # Neither 2**128 nor 2**-150 is a float32; their halves are.
+    power = bind(_to_integer(n, lanes))
+    half = bind(tirx.shift_right(power, _integer(1, lanes)))
+    value = fraction * _two_to(half, lanes) * _two_to(power - half, lanes)
+    infinite = tirx.Select(x > highest, emit.constant(float("inf"), lanes), value)
+    return tirx.Select(x < lowest, emit.constant(0.0, lanes), infinite)
+
+
+def erf(x: Expr, bind: Bind, lanes: int) -> Expr:
+    """The error function."""
+    x = bind(x)
+    zero, one = emit.constant(0.0, lanes), emit.constant(1.0, lanes)
+    size = bind(tirx.min(emit.constant(_ERF_ONE, lanes), tirx.Select(x < zero, -x, x)))
+    small = _fma(x, _polynomial(bind(x * x), _ERF_SMALL, lanes), x)
+    # 1 - 2**(-p), p > 0.
+    power = bind(-_polynomial(size, _ERF_LARGE, lanes))
+    n = bind(tirx.nearbyint(power))
+    r = bind(_fma(n, emit.constant(-1.0, lanes), power) * emit.constant(_LN2, lanes))
+    tail = bind(_exp_reduced(r, lanes) * _two_to(_to_integer(n, lanes), lanes))
+    large = bind(one - tail)
+    return tirx.Select(size < emit.constant(_ERF_SPLIT, lanes), small, tirx.Select(x < zero, -large, large))
+
+
+def gelu(x: Expr, bind: Bind, lanes: int) -> Expr:
+    """x * Phi(x), exact (not the tanh approximation)."""
+    x = bind(x)
+    inner = erf(x * emit.constant(0.7071067811865476, lanes), bind, lanes)
+    return x * emit.constant(0.5, lanes) * (inner + emit.constant(1.0, lanes))
+
+
+def sigmoid(x: Expr, bind: Bind, lanes: int) -> Expr:
+    one = emit.constant(1.0, lanes)
+    return one / (one + exp(-x, bind, lanes))
+
+
+def relu(x: Expr, bind: Bind, lanes: int) -> Expr:  # noqa: ARG001 (the signature of every activation)
+    # The bound first, so that NaN comes through as in PyTorch.
+    return tirx.max(emit.constant(0.0, lanes), x)
