@@ -1,0 +1,99 @@
+"""Builds upstream's image model on the CPU, in float32 and evaluation mode, with weights from a seed or a checkpoint."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sam3port.errors import UsageError
+from sam3port.model.preset import FULL, Preset
+
+if TYPE_CHECKING:
+    from sam3.model.sam3_image import Sam3Image
+
+
+def build_model(
+    preset: Preset,
+    *,
+    seed: int | None = None,
+    checkpoint: Path | None = None,
+    interactive: bool = True,
+) -> Sam3Image:
+    """Upstream's image model with weights.
+
+    Args:
+        preset: the sizes. `full` is built by upstream's own builder.
+        seed: weights by `sam3port.model.weights.seed_weights`; the masks mean nothing then.
+        checkpoint: a file in upstream's format (``sam3.pt``), see `sam3port.model.checkpoint`.
+        interactive: also the interactive predictor (points, boxes, masks) and the neck that feeds it.
+
+    Returns:
+        ``sam3.model.sam3_image.Sam3Image``, float32, on the CPU, in evaluation mode, without gradients.
+
+    Raises:
+        UsageError: not exactly one of seed and checkpoint.
+        Sam3PortError: the checkpoint is not one of this model (see `load_checkpoint`).
+    """
+    if (seed is None) == (checkpoint is None):
+        raise UsageError("a model needs either a seed or a checkpoint", "give exactly one of them")
+    model = construct(preset, interactive=interactive)
+    if checkpoint is not None:
+        from sam3port.model.checkpoint import load_checkpoint
+
+        load_checkpoint(model, checkpoint)
+    elif seed is not None:
+        from sam3port.model.weights import seed_weights
+
+        seed_weights(model, seed)
+    return model
+
+
+def construct(preset: Preset, *, interactive: bool = True) -> Sam3Image:
+    """The model as upstream initialises it (partly at random); `build_model` gives it weights.
+
+    Installs the import hook if there is none. Leaves torch's random state and autocast as they were.
+    """
+    from sam3port.patching import install
+
+    if install.current() is None:
+        install.install()
+    import torch
+
+    with _undisturbed():
+        if preset == FULL:
+            from sam3.model_builder import build_sam3_image_model
+
+            model: Any = build_sam3_image_model(
+                device="cpu", load_from_HF=False, enable_inst_interactivity=interactive, eval_mode=True
+            )
+        else:
+            from sam3port.model.assemble import assemble
+
+            model = assemble(preset, interactive=interactive)
+        _leave_autocast(model)
+    model.eval().requires_grad_(False)
+    assert all(p.dtype == torch.float32 and p.device.type == "cpu" for p in model.parameters())
+    return model
+
+
+def _leave_autocast(model: Any) -> None:
+    """`Sam3TrackerPredictor.__init__` enters a bfloat16 autocast for CUDA and never leaves it
+    (sam3_tracking_predictor.py:46): every later float32 computation on a GPU would run in bfloat16."""
+    if model.inst_interactive_predictor is not None:
+        model.inst_interactive_predictor.model.bf16_context.__exit__(None, None, None)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keeps torch's random state, and warnings about CUDA out of a build for the CPU."""
+    import torch
+
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", message=".*CUDA is not available.*")
+        yield
+
