@@ -86,7 +86,7 @@ def diagnose(patch: Patch, edit: Edit, source: str | None, elsewhere: Callable[[
         return Drift(patch.name, edit, kind, detail)
 
     if source is None:
-        moved_to = _modules_with(edit.before, elsewhere())
+        moved_to = _modules_with(edit, elsewhere())
         if moved_to:
             return verdict(Verdict.MODULE_GONE, f"there is no such module; its text now stands in {moved_to}")
         return verdict(Verdict.MODULE_GONE, "there is no such module in this upstream")
@@ -107,14 +107,10 @@ def diagnose(patch: Patch, edit: Edit, source: str | None, elsewhere: Callable[[
     if owner is not None and owner != edit.symbol:
         return verdict(Verdict.MOVED, f"the text now stands in {edit.module}:{owner or '(module level)'}")
     if symbol is None:
-        moved_to = _modules_with(edit.before, ((m, s) for m, s in elsewhere() if m != edit.module))
+        moved_to = _modules_with(edit, ((m, s) for m, s in elsewhere() if m != edit.module))
         if moved_to:
-            return verdict(Verdict.MOVED, f"the symbol is gone and the text now stands in {moved_to}")
+            return verdict(Verdict.MOVED, f"the symbol and its text now stand in {moved_to}")
         return verdict(Verdict.EDITED, "the symbol is gone")
-    moved_to = _modules_with(edit.before, ((m, s) for m, s in elsewhere() if m != edit.module))
-    if moved_to and "\n" in edit.before.strip():
-        # A single line may well stand in many modules; several lines in a row are a move.
-        return verdict(Verdict.MOVED, f"the text now stands in {moved_to}")
     return verdict(Verdict.EDITED, "the text to replace no longer stands there")
 
 
@@ -165,8 +161,13 @@ def _symbol_with(source: str, text: str) -> str | None:
     return owner
 
 
-def _modules_with(text: str, modules: Iterable[tuple[str, str]]) -> str:
-    found = [name for name, source in modules if text in source]
+def _modules_with(edit: Edit, modules: Iterable[tuple[str, str]]) -> str:
+    """The modules in which the edit's symbol, by the same name, holds the text; the text alone may stand anywhere."""
+    found = [
+        name
+        for name, source in modules
+        if edit.before in source and occurrences(source, edit.before, symbol_spans(source).get(edit.symbol, ()))
+    ]
     return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sam3port.errors import PatchError
-from sam3port.patching.importer import Plan
+from sam3port.patching.importer import PACKAGE, Plan
 from sam3port.patching.install import install, make_plan
 from sam3port.patching.patch import Patch
 from sam3port.plugins import load_plugins, switched_off
@@ -88,10 +88,10 @@ def try_patches(
 
 
 def _tried(patch: Patch, trial: dict[str, Any]) -> Outcome:
-    for module in patch.modules:
+    for module in (PACKAGE, *patch.modules):
         if module in trial["errors"]:
             return Outcome(patch, State.FAILED, f"{module} cannot be imported: {trial['errors'][module]}")
-        if patch.name not in trial["executed"].get(module, ()):
+        if module != PACKAGE and patch.name not in trial["executed"].get(module, ()):
             return Outcome(patch, State.FAILED, f"{module} was imported, but not through this patch")
     if patch.prepare is not None:
         if patch.name not in trial["prepared"]:
@@ -129,7 +129,7 @@ def _fresh_interpreter(upstream: Path | None, off: frozenset[str]) -> dict[str, 
 def _import_all(file: Path) -> None:
     installation = install()
     errors: dict[str, str] = {}
-    for module in ("sam3", *installation.plan.edited_modules()):
+    for module in (PACKAGE, *installation.plan.edited_modules()):
         try:
             importlib.import_module(module)
         except Exception as error:
