@@ -39,8 +39,8 @@ def rotate_pairs(x: Tensor, cis: Tensor) -> Tensor:
     Returns:
         ``(..., L, C)``.
     """
-    real, imag = x.reshape(*x.shape[:-1], -1, 2).unbind(-1)
-    cos, sin = cis.reshape(*cis.shape[:-1], -1, 2).unbind(-1)
+    real, imag = x.reshape(*x.shape[:-1], x.shape[-1] // 2, 2).unbind(-1)
+    cos, sin = cis.reshape(*cis.shape[:-1], cis.shape[-1] // 2, 2).unbind(-1)
     return torch.stack((real * cos - imag * sin, real * sin + imag * cos), dim=-1).flatten(-2)
 
 
