@@ -20,7 +20,7 @@ def test_a_script_gets_its_arguments_and_the_patched_upstream(sam3port: Program,
     )
     done = sam3port("run", name, "--photo", "a.jpg", "-m", "--debug")
     assert done.returncode == 0, done.stderr
-    assert f"__main__ ['{name}', '--photo', 'a.jpg', '-m', '--debug'] True" in done.stdout
+    assert f"__main__ ['{tmp_path / name}', '--photo', 'a.jpg', '-m', '--debug'] True" in done.stdout
     assert "triton is not installed" in done.stdout
 
 
