@@ -1,0 +1,83 @@
+"""Attention stays one operator, so that a target can give it one kernel that never holds all scores in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sam3port.port.converter import Converter, arguments, unsupported
+
+if TYPE_CHECKING:
+    from torch import fx
+
+_HEADS_INSIDE = [0, 2, 1, 3]
+"""(batch, heads, sequence, channels) as PyTorch has it <-> (batch, sequence, heads, channels) as Relax has it."""
+
+
+def _convert(node: fx.Node, importer: Any) -> Any:
+    from tvm import relax
+
+    emit = importer.block_builder.emit
+    given = arguments(node, importer)
+    query, key, value, mask = given["query"], given["key"], given["value"], given["attn_mask"]
+    _check(node, given)
+    everything = None
+    if mask is not None:
+        mask = _four_axes(mask, emit)
+        if mask.ty.dtype == "bool":
+            mask, everything = _additive(mask, query.ty.dtype, emit)
+    scale = given["scale"]
+    attended = emit(
+        relax.op.nn.attention(
+            *(emit(relax.op.permute_dims(tensor, _HEADS_INSIDE)) for tensor in (query, key, value)),
+            bias=mask,
+            scale=None if scale is None else relax.const(float(scale), "float32").data.numpy().item(),
+            causal_mask="TopLeft" if given["is_causal"] else None,
+        )
+    )
+    attended = emit(relax.op.permute_dims(attended, _HEADS_INSIDE))
+    if everything is not None:
+        attended = emit(relax.op.multiply(attended, everything))
+    return attended
+
+
+def _check(node: fx.Node, given: dict[str, Any]) -> None:
+    for name in ("query", "key", "value"):
+        if given[name].ty.ndim != 4:
+            raise unsupported(node, f"{name} has {given[name].ty.ndim} axes, not batch, heads, sequence, channels")
+    if given["dropout_p"]:
+        raise unsupported(node, f"dropout {given['dropout_p']}: export the module in eval mode")
+    if given["enable_gqa"]:
+        raise unsupported(node, "grouped queries")
+    if given["is_causal"] and given["attn_mask"] is not None:
+        raise unsupported(node, "a mask besides is_causal")
+
+
+def _four_axes(mask: Any, emit: Any) -> Any:
+    from tvm import relax
+
+    missing = 4 - mask.ty.ndim
+    return emit(relax.op.expand_dims(mask, list(range(missing)))) if missing else mask
+
+
+def _additive(mask: Any, dtype: Any, emit: Any) -> tuple[Any, Any]:
+    """What to add to the scores, and 1 for each query that may look at something, 0 for the others.
+
+    PyTorch answers 0 to a query that may look at nothing. The number added is finite, so that such a query gives no
+    NaN, which a multiplication by 0 could not take away.
+    """
+    from tvm import relax
+
+    lowest = relax.const(-1e30, dtype)
+    bias = emit(relax.op.where(mask, relax.const(0.0, dtype), lowest))
+    some = emit(relax.op.max(emit(relax.op.astype(mask, dtype)), axis=-1, keepdims=True))
+    return bias, some
+
+
+CONVERTER = Converter(
+    operator="scaled_dot_product_attention.default",
+    reason="torch decomposes it and TVM would hold all scores in memory (16 x 5184 x 5184 in a global layer); TVM 0.27's"
+    " own conversion ignores scale, takes no boolean mask, and reads (batch, sequence, heads, channels), which torch has not",
+    retire_when="TVM's importer takes boolean masks and scale, and PyTorch's order of axes",
+    convert=_convert,
+    keep_whole=True,
+)

@@ -1,0 +1,33 @@
+"""Optimise: the target's pipeline, and everything that depends on weights alone taken out of ``main``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sam3port.port.relax import PARAMETER_NAMES
+
+if TYPE_CHECKING:
+    from sam3port.targets.target import BuildTarget
+
+TRANSFORM: Final = "main_transform_params"
+"""The function that `compile` runs once: weights as exported -> weights as ``main`` wants them."""
+
+
+def optimise(module: Any, target: BuildTarget) -> Any:
+    """``main`` as kernels of ``target``, and `TRANSFORM`, which packs its weights.
+
+    Args:
+        module: from `sam3port.port.relax.import_program`.
+        target: its pipeline does the work. One that does not lift the weights' preparation itself has it lifted here.
+    """
+    from tvm import relax
+
+    module = target.optimise(module)
+    if TRANSFORM not in {variable.name_hint for variable in module.get_global_vars()}:
+        module = relax.transform.LiftTransformParams()(module)
+    return module
+
+
+def parameter_names(module: Any) -> list[str]:
+    """The names of the weights that ``module`` was imported with, in the order of its parameters."""
+    return [str(name) for name in module["main"].attrs[PARAMETER_NAMES]]

@@ -1,0 +1,123 @@
+"""Runs a built component on arrays."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam3port.components.component import Arrays, TensorSpec
+from sam3port.port import parameters
+from sam3port.port.errors import InputError
+from sam3port.port.stage import LIBRARY, PARAMETERS, RECORD, Stage
+
+
+class Compiled:
+    """A component that ``sam3port build`` left in a folder.
+
+    Uses every CPU that this process may run on (TVM alone takes half of them); ``TVM_NUM_THREADS`` sets another number.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Loads library and weights.
+
+        Raises:
+            InputError: nothing compiled lies in ``folder``.
+        """
+        import tvm
+        from tvm import relax
+
+        record = read_record(folder)
+        if str(Stage.COMPILE) not in record["stages"]:
+            raise InputError(f"{folder} was built until {list(record['stages'])[-1]} only", "build it without --until")
+        self.name: str = record["component"]
+        self.inputs = tuple(_spec(entry) for entry in record["inputs"])
+        self.outputs = tuple(_spec(entry) for entry in record["outputs"])
+        use_all_cpus()
+        device = tvm.device(record["device"], 0)
+        self._machine = relax.VirtualMachine(tvm.runtime.load_module(str(folder / LIBRARY)), device)
+        self._device = device
+        self._weights = [self._tensor(tensor) for tensor in parameters.read(folder / PARAMETERS).values()]
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[np.generic]]:
+        """The outputs by name.
+
+        Args:
+            inputs: every input that the component declares, by name, with exactly its shape and dtype.
+
+        Raises:
+            InputError: a name, shape or dtype does not fit.
+        """
+        given = [self._tensor(array) for array in in_order(self.name, self.inputs, inputs)]
+        results = self._machine["main"](*given, *self._weights)
+        return {spec.name: result.numpy() for spec, result in zip(self.outputs, results, strict=True)}
+
+    def _tensor(self, array: NDArray[np.generic]) -> Any:
+        import tvm
+
+        return tvm.runtime.tensor(np.ascontiguousarray(array), self._device)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What a build wrote about the component in ``folder``.
+
+    Raises:
+        InputError: it is not there.
+    """
+    file = folder / RECORD
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except OSError:
+        raise InputError(f"{folder} holds no built component ({RECORD} is missing)", "`sam3port build` makes it") from None
+    except ValueError as error:
+        raise InputError(f"{file} is damaged: {error}", "build it again") from None
+    return record
+
+
+def in_order(component: str, specs: Sequence[TensorSpec], given: Arrays) -> list[NDArray[np.generic]]:
+    """The arrays of ``given`` in the order of ``specs``.
+
+    Raises:
+        InputError: names, shapes or dtypes differ; it says which.
+    """
+    expected = {spec.name for spec in specs}
+    if expected != set(given):
+        missing, unknown = sorted(expected - set(given)), sorted(set(given) - expected)
+        parts = [f"{what} {', '.join(names)}" for what, names in (("lacks", missing), ("has unknown", unknown)) if names]
+        raise InputError(f"{component}: the input {' and '.join(parts)}", f"it takes {', '.join(s.name for s in specs)}")
+    for spec in specs:
+        array = given[spec.name]
+        if array.shape != spec.shape or array.dtype.name != spec.dtype:
+            raise InputError(
+                f"{component}: {spec.name} is {array.dtype.name}{list(array.shape)},"
+                f" it was built for {spec.dtype}{list(spec.shape)}",
+                "build it for that shape, or pad to the capacity that it was built for",
+            )
+    return [given[spec.name] for spec in specs]
+
+
+def use_all_cpus() -> None:
+    """Gives TVM's thread pool the CPUs of this process's affinity, unless TVM_NUM_THREADS asks for a number."""
+    import tvm
+
+    if "TVM_NUM_THREADS" in os.environ:
+        return
+    mode_of_all_cores = 0
+    tvm.get_global_func("runtime.config_threadpool")(mode_of_all_cores, usable_cpus())
+
+
+def usable_cpus() -> int:
+    """How many CPUs this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+
+
+def _spec(entry: dict[str, Any]) -> TensorSpec:
+    return TensorSpec(entry["name"], tuple(entry["shape"]), entry["dtype"], entry["meaning"])
