@@ -32,9 +32,7 @@ def primfunc(
     with IRBuilder() as builder, T.prim_func(s_tir=True):
         T.func_name(name)
         T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True, "op_pattern": OPAQUE})
-        buffers = [
-            T.arg(label, T.buffer(tuple(shape), dtype, layout=None)) for label, shape in parameters
-        ]
+        buffers = [T.arg(label, T.buffer(tuple(shape), dtype, layout=None)) for label, shape in parameters]
         body(*buffers)
     return builder.get()
 
@@ -96,9 +94,7 @@ def parallel(extent: Dim) -> Any:
     return T.parallel(0, extent)
 
 
-def when(
-    condition: Expr | bool, then: Callable[[], None], otherwise: Callable[[], None] | None = None
-) -> None:
+def when(condition: Expr | bool, then: Callable[[], None], otherwise: Callable[[], None] | None = None) -> None:
     """A branch at run time, or none at all when the condition is known now."""
     if isinstance(condition, tirx.IntImm):
         condition = bool(condition.value)

@@ -22,9 +22,7 @@ Epilogue = tuple[str, ...]
 """Steps in order; `operands` of a kernel follow the order of the steps that take one."""
 
 
-def operand_shapes(
-    epilogue: Epilogue, features: Dim, output: Sequence[Dim]
-) -> list[tuple[str, tuple[Dim, ...]]]:
+def operand_shapes(epilogue: Epilogue, features: Dim, output: Sequence[Dim]) -> list[tuple[str, tuple[Dim, ...]]]:
     """Names and shapes of the operands that the steps take.
 
     Raises:

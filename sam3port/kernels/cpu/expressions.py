@@ -109,9 +109,7 @@ def exp_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
     lowest = emit.constant(_EXP_NORMAL, lanes)
     # A bound comes first in min and max where NaN, which compares with nothing, shall come through.
     n, fraction = _reduce(bind(tirx.max(lowest, x)), bind, lanes)
-    return tirx.Select(
-        x < lowest, emit.constant(0.0, lanes), fraction * _two_to(_to_integer(n, lanes), lanes)
-    )
+    return tirx.Select(x < lowest, emit.constant(0.0, lanes), fraction * _two_to(_to_integer(n, lanes), lanes))
 
 
 def exp(x: Expr, bind: Bind, lanes: int) -> Expr:

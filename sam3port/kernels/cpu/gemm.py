@@ -85,9 +85,7 @@ def linear_func(m: Dim, n: int, k: int, unit: VectorUnit, steps: Epilogue = ()) 
     return emit.primfunc("linear", parameters, body)
 
 
-def matmul_func(
-    batch: Dim, m: Dim, n: Dim, k: Dim, unit: VectorUnit, *, transpose_b: bool = False
-) -> tirx.PrimFunc:
+def matmul_func(batch: Dim, m: Dim, n: Dim, k: Dim, unit: VectorUnit, *, transpose_b: bool = False) -> tirx.PrimFunc:
     """``(a[B, M, K], b[B, K, N], out[B, M, N])``, both known only at run time; with `transpose_b` b is [B, N, K].
 
     b is packed into panels first, which costs little unless M is small.
@@ -117,9 +115,7 @@ def matmul_func(
         )  # fmt: skip
 
     shape_b = (batch, n, k) if transpose_b else (batch, k, n)
-    return emit.primfunc(
-        "batched_matmul", [("a", (batch, m, k)), ("b", shape_b), ("out", (batch, m, n))], body
-    )
+    return emit.primfunc("batched_matmul", [("a", (batch, m, k)), ("b", shape_b), ("out", (batch, m, n))], body)
 
 
 def emit_product(

@@ -26,11 +26,7 @@ class TileSums:
 
     def __call__(self, i: int, j: int) -> Expr:
         """The vector j of row i."""
-        return (
-            emit.load(self.stash, [self._at(i, j)], self.tile.lanes)
-            if self.in_memory
-            else self._registers(i, j)
-        )
+        return emit.load(self.stash, [self._at(i, j)], self.tile.lanes) if self.in_memory else self._registers(i, j)
 
     def to_memory(self) -> None:
         """Makes sure that the stash has them."""
@@ -50,6 +46,7 @@ def accumulate(
     row: Callable[[Expr, int], Expr],
     column: Callable[[Expr, int], Expr],
     stash: Buffer,
+    at_most: int | None = None,
 ) -> TileSums:
     """Emits ``sum[i, j] = sum over k of row(k, i) * column(k, j)``.
 
@@ -57,14 +54,20 @@ def accumulate(
         depth: number of steps k.
         row: the scalar of row i at step k; column: the vector (``tile.lanes``) of vector column j at step k.
         stash: rows * columns floats of scratch memory.
+        at_most: bound of a depth that is not known.
     """
-    chunked = not (isinstance(depth, int) and depth <= _CHUNK)
+    bound = depth if isinstance(depth, int) else at_most
+    chunked = bound is None or bound > _CHUNK
     chunks = emit.ceildiv(depth, _CHUNK)
     length = emit.ceildiv(depth, chunks) if isinstance(depth, int) else _CHUNK
     # One array for each row: an array over 1 KiB would leave the stack, and with it the registers.
-    sums = [emit.scratch((tile.vectors,), emit.vector_type(tile.lanes)) for _ in range(tile.rows)]
+    sums = [emit.scratch((tile.columns,)) for _ in range(tile.rows)]
     zero = emit.constant(0.0, tile.lanes)
-    result = TileSums(tile, stash, chunked, lambda i, j: sums[i][j])
+
+    def held(i: int, j: int) -> Expr:
+        return emit.load(sums[i], [j * tile.lanes], tile.lanes)
+
+    result = TileSums(tile, stash, chunked, held)
 
     def each(action: Callable[[int, int, int], None]) -> None:
         for i in range(tile.rows):
@@ -72,14 +75,14 @@ def accumulate(
                 action(i, j, (i * tile.vectors + j) * tile.lanes)
 
     def steps(first: Expr, count: Dim) -> None:
-        each(lambda i, j, _: emit.store(sums[i], zero, [j]))
+        each(lambda i, j, _: emit.store(sums[i], zero, [j * tile.lanes], tile.lanes))
         with emit.serial(count) as step:
             k = first + step
             columns = [emit.bind(column(k, j)) for j in range(tile.vectors)]
             for i in range(tile.rows):
                 element = emit.bind(emit.broadcast(row(k, i), tile.lanes))
                 for j in range(tile.vectors):
-                    emit.store(sums[i], sums[i][j] + element * columns[j], [j])
+                    emit.store(sums[i], held(i, j) + element * columns[j], [j * tile.lanes], tile.lanes)
 
     if not chunked:
         steps(0, depth)
@@ -91,9 +94,5 @@ def accumulate(
             first,
             length if isinstance(depth, int) and depth % length == 0 else emit.minimum(length, depth - first),
         )
-        each(
-            lambda i, j, at: emit.store(
-                stash, emit.load(stash, [at], tile.lanes) + sums[i][j], [at], tile.lanes
-            )
-        )
+        each(lambda i, j, at: emit.store(stash, emit.load(stash, [at], tile.lanes) + held(i, j), [at], tile.lanes))
     return result

@@ -1,0 +1,377 @@
+"""Scaled dot-product attention that never holds the scores: one block of keys at a time, rescaled as it goes.
+
+For a strip of query rows and a block of keys, the scores go from registers into a few KiB of scratch, become
+weights relative to the largest score so far, and are multiplied with the values; earlier sums are rescaled when a
+larger score turns up. Keys are first packed into panels as a weight is (see `gemm`), values into zero-padded lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tvm import tirx
+
+from sam3port.kernels.cpu import emit, expressions
+from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.register_tile import accumulate
+from sam3port.kernels.cpu.vector_unit import RegisterTile, VectorUnit
+
+Layout = Literal["BHLD", "BLHD"]
+
+_BLOCK_QUERIES = 96
+"""Query rows of one task; each block of keys is read once for all of them."""
+_BLOCK_KEYS = 256
+"""Keys of one block: with 64 features, 64 KiB of keys and 64 KiB of values, which stay in L2."""
+_MINUS_INFINITY = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionSpec:
+    """Shapes and meaning of one attention kernel. Lengths and batch may be symbolic (int64)."""
+
+    batch: Dim
+    heads: int
+    queries: Dim
+    keys: Dim
+    features: int
+    """Of a query and a key."""
+    value_features: int
+    scale: float
+    layouts: tuple[Layout, Layout, Layout, Layout] = ("BHLD", "BHLD", "BHLD", "BHLD")
+    """Of q, k, v and the output."""
+    bias: tuple[Dim, Dim, Dim, Dim] | None = None
+    """Shape of an additive bias, [batch or 1, heads or 1, queries or 1, keys]."""
+    causal_offset: int | None = None
+    """Query i sees keys up to ``i + causal_offset``; None: all."""
+    empty_rows: Literal["zero", "nan"] = "zero"
+    """Result of a row whose scores are all -inf. PyTorch's scaled_dot_product_attention gives zero, and
+    ``softmax(scores) @ v`` gives NaN."""
+
+
+def attention_func(spec: AttentionSpec, unit: VectorUnit) -> tirx.PrimFunc:
+    """``(q, k, v[, bias], out)``: ``softmax(q @ k^T * scale + bias) @ v``, float32."""
+    layout_q, layout_k, layout_v, layout_out = spec.layouts
+
+    def shape(layout: Layout, length: Dim, features: int) -> tuple[Dim, ...]:
+        if layout == "BHLD":
+            return (spec.batch, spec.heads, length, features)
+        return (spec.batch, length, spec.heads, features)
+
+    parameters = [
+        ("q", shape(layout_q, spec.queries, spec.features)),
+        ("k", shape(layout_k, spec.keys, spec.features)),
+        ("v", shape(layout_v, spec.keys, spec.value_features)),
+        *([("bias", spec.bias)] if spec.bias is not None else []),
+        ("out", shape(layout_out, spec.queries, spec.value_features)),
+    ]
+
+    def body(q: Buffer, k: Buffer, v: Buffer, *rest: Buffer) -> None:
+        bias, out = rest if spec.bias is not None else (None, *rest)
+        _Attention(spec, unit).emit(q, k, v, bias, out)
+
+    return emit.primfunc("attention", parameters, body)
+
+
+def _at(layout: Layout, batch: Expr, head: Expr, row: Expr, feature: Expr) -> list[Expr]:
+    return [batch, head, row, feature] if layout == "BHLD" else [batch, row, head, feature]
+
+
+class _Attention:
+    """Emits the two stages; holds the sizes that they share."""
+
+    def __init__(self, spec: AttentionSpec, unit: VectorUnit) -> None:
+        self.spec = spec
+        self.unit = unit
+        self.lanes = unit.lanes
+        queries = emit.static(spec.queries)
+        self.scores = unit.tile(queries, emit.static(spec.keys))
+        """Tile of scores: query rows by keys."""
+        widest = unit.tile(None, None).vectors
+        vectors = min(widest, emit.ceildiv(spec.value_features, self.lanes))
+        self.values = RegisterTile(rows=self.scores.rows, vectors=vectors, lanes=self.lanes)
+        """Tile of results: query rows by value features; several of them side by side when features are many."""
+        self.value_panels = emit.ceildiv(spec.value_features, self.values.columns)
+        self.padded_values = self.value_panels * self.values.columns
+        self.panels = emit.ceildiv(spec.keys, self.scores.columns)
+        block_panels = max(1, _BLOCK_KEYS // self.scores.columns)
+        self.block_panels = min(block_panels, self.panels) if isinstance(self.panels, int) else block_panels
+        self.block_keys = self.block_panels * self.scores.columns
+        self.blocks = emit.ceildiv(self.panels, self.block_panels)
+        self.tasks_outer = spec.batch * spec.heads
+        self.strips = self._strips()
+        self.query_blocks = emit.ceildiv(spec.queries, self.strips * self.scores.rows)
+
+    def _strips(self) -> int:
+        """Tiles of query rows in one task: many, unless that leaves cores idle."""
+        rows = self.scores.rows
+        strips: int = _BLOCK_QUERIES // rows
+        if isinstance(self.spec.queries, int):
+            total = emit.ceildiv(self.spec.queries, rows)
+            wanted = 1
+            if isinstance(self.tasks_outer, int):
+                wanted = emit.ceildiv(4 * self.unit.cores, self.tasks_outer)
+            blocks = max(emit.ceildiv(total, strips), min(wanted, total))
+            strips = emit.ceildiv(total, blocks)
+        return strips
+
+    def emit(self, q: Buffer, k: Buffer, v: Buffer, bias: Buffer | None, out: Buffer) -> None:
+        spec = self.spec
+        columns = self.scores.columns
+        packed_keys = emit.scratch((self.tasks_outer * self.panels * spec.features * columns,))
+        packed_values = emit.scratch((self.tasks_outer * self.panels * columns * self.padded_values,))
+        self._pack(k, v, packed_keys, packed_values)
+        with emit.parallel(self.tasks_outer * self.query_blocks) as task:
+            outer = task // self.query_blocks
+            first = (task % self.query_blocks) * (self.strips * self.scores.rows)
+            self._query_block(q, bias, out, packed_keys, packed_values, outer, first)
+
+    def _pack(self, k: Buffer, v: Buffer, packed_keys: Buffer, packed_values: Buffer) -> None:
+        spec, columns = self.spec, self.scores.columns
+        ragged = not (isinstance(spec.keys, int) and spec.keys % columns == 0)
+        with emit.parallel(self.tasks_outer * self.panels) as task:
+            batch, head = task // self.panels // spec.heads, task // self.panels % spec.heads
+            first = (task % self.panels) * columns
+            with emit.serial(columns) as column:
+                key = first + column
+
+                def guarded(value: Expr, key: Expr = key) -> Expr:
+                    return tirx.if_then_else(key < spec.keys, value, emit.constant(0.0)) if ragged else value
+
+                with emit.serial(spec.features) as feature:
+                    value = k[tuple(_at(spec.layouts[1], batch, head, key, feature))]
+                    emit.store(packed_keys, guarded(value), [(task * spec.features + feature) * columns + column])
+                # values: [outer, value panel, key, column]
+                with emit.serial(self.value_panels) as panel, emit.serial(self.values.columns) as line:
+                    feature = panel * self.values.columns + line
+                    value = guarded(v[tuple(_at(spec.layouts[2], batch, head, key, feature))])
+                    if self.padded_values != spec.value_features:
+                        value = tirx.if_then_else(feature < spec.value_features, value, emit.constant(0.0))
+                    keys = self.panels * columns
+                    row = (task // self.panels * self.value_panels + panel) * keys + key
+                    emit.store(packed_values, value, [row * self.values.columns + line])
+
+    def _query_block(
+        self,
+        q: Buffer,
+        bias: Buffer | None,
+        out: Buffer,
+        packed_keys: Buffer,
+        packed_values: Buffer,
+        outer: Expr,
+        first: Expr,
+    ) -> None:
+        spec, rows, lanes = self.spec, self.scores.rows, self.lanes
+        block_rows = self.strips * rows
+        batch, head = outer // spec.heads, outer % spec.heads
+        queries = emit.scratch((block_rows * spec.features,))
+        largest = emit.scratch((block_rows,))
+        total = emit.scratch((block_rows,))
+        result = emit.scratch((block_rows * self.padded_values,))
+        scores = emit.scratch((rows * self.block_keys,))
+        rescale = emit.scratch((rows,))
+        stash = emit.scratch((rows * max(self.scores.columns, self.values.columns),))
+
+        with emit.serial(self.strips) as strip, emit.serial(rows) as i:
+            row = strip * rows + i
+            source = tirx.min(first + row, spec.queries - 1)
+            emit.store(largest, emit.constant(_MINUS_INFINITY), [row])
+            emit.store(total, emit.constant(0.0), [row])
+            with emit.serial(spec.features) as feature:
+                value = q[tuple(_at(spec.layouts[0], batch, head, source, feature))] * emit.constant(spec.scale)
+                emit.store(queries, value, [(strip * spec.features + feature) * rows + i])
+            with emit.serial(self.padded_values // lanes) as line:
+                emit.store(result, emit.constant(0.0, lanes), [row * self.padded_values + line * lanes], lanes)
+
+        with emit.serial(self.blocks) as block:
+            first_panel = block * self.block_panels
+            panels = emit.minimum(self.block_panels, self.panels - first_panel)
+            if isinstance(self.panels, int) and self.panels % self.block_panels == 0:
+                panels = self.block_panels
+            with emit.serial(self.strips) as strip:
+
+                def strip_body(strip: Expr = strip, first_panel: Expr = first_panel, panels: Dim = panels) -> None:
+                    top = first + strip * rows
+                    with emit.serial(panels) as offset:
+                        self._scores(
+                            queries, packed_keys, bias, scores, stash, outer, strip, top, first_panel + offset, offset
+                        )
+                    self._weights(scores, largest, total, rescale, strip, panels)
+                    self._results(scores, packed_values, result, rescale, stash, outer, strip, first_panel, panels)
+
+                emit.when(first + strip * rows < spec.queries, strip_body)
+
+        with emit.serial(emit.minimum(block_rows, spec.queries - first)) as row:
+            inverse = emit.bind(emit.constant(1.0) / total[row])
+            if spec.empty_rows == "zero":
+                inverse = emit.bind(tirx.Select(total[row] == emit.constant(0.0), emit.constant(0.0), inverse))
+            target = lambda feature: _at(spec.layouts[3], batch, head, first + row, feature)  # noqa: E731
+            whole = spec.value_features // lanes
+            with emit.serial(whole) as line:
+                value = emit.load(result, [self._result_at(row, line * lanes)], lanes)
+                emit.store(out, value * emit.broadcast(inverse, lanes), target(line * lanes), lanes)
+            with emit.serial(spec.value_features % lanes) as feature:
+                value = result[self._result_at(row, whole * lanes + feature)]
+                emit.store(out, value * inverse, target(whole * lanes + feature))
+
+    def _result_at(self, row: Expr, feature: Expr) -> Expr:
+        return row * self.padded_values + feature
+
+    def _scores(
+        self,
+        queries: Buffer,
+        packed_keys: Buffer,
+        bias: Buffer | None,
+        scores: Buffer,
+        stash: Buffer,
+        outer: Expr,
+        strip: Expr,
+        top: Expr,
+        panel: Expr,
+        offset: Expr,
+    ) -> None:
+        """One tile of scores into the scratch; -inf where there is no key."""
+        spec, tile = self.spec, self.scores
+        first_key = panel * tile.columns
+        sums = accumulate(
+            tile,
+            spec.features,
+            lambda step, i: queries[(strip * spec.features + step) * tile.rows + i],
+            lambda step, j: emit.load(
+                packed_keys,
+                [((outer * self.panels + panel) * spec.features + step) * tile.columns + j * tile.lanes],
+                tile.lanes,
+            ),
+            stash,
+        )
+        at = lambda i, column: i * self.block_keys + offset * tile.columns + column  # noqa: E731
+
+        def bias_at(i: Expr, key: Expr) -> list[Expr]:
+            assert spec.bias is not None
+            row = tirx.min(top + i, spec.queries - 1)
+            where = [outer // spec.heads, outer % spec.heads, row, key]
+            return [0 if isinstance(dim, int) and dim == 1 else x for dim, x in zip(spec.bias, where, strict=True)]
+
+        def whole() -> None:
+            for i in range(tile.rows):
+                for j in range(tile.vectors):
+                    value = sums(i, j)
+                    if bias is not None:
+                        value = value + self._bias(bias, bias_at(i, first_key + j * tile.lanes), tile.lanes)
+                    emit.store(scores, value, [at(i, j * tile.lanes)], tile.lanes)
+
+        def ragged() -> None:
+            for i in range(tile.rows):
+                for j in range(tile.vectors):
+                    emit.store(scores, sums(i, j), [at(i, j * tile.lanes)], tile.lanes)
+            with emit.serial(tile.rows) as i, emit.serial(tile.columns) as column:
+                key = first_key + column
+                value = scores[at(i, column)]
+                if bias is not None:
+                    value = value + bias[tuple(bias_at(i, key))]
+                seen = key < spec.keys
+                emit.store(scores, tirx.if_then_else(seen, value, emit.constant(_MINUS_INFINITY)), [at(i, column)])
+
+        full = isinstance(spec.keys, int) and spec.keys % tile.columns == 0
+        emit.when(True if full else first_key + tile.columns <= spec.keys, whole, ragged)
+        if spec.causal_offset is not None:
+            limit = top + spec.causal_offset
+
+            def mask() -> None:
+                with emit.serial(tile.rows) as i, emit.serial(tile.columns) as column:
+                    hidden = first_key + column > limit + i
+                    value = tirx.Select(hidden, emit.constant(_MINUS_INFINITY), scores[at(i, column)])
+                    emit.store(scores, value, [at(i, column)])
+
+            emit.when(first_key + (tile.columns - 1) > limit, mask)
+
+    def _bias(self, bias: Buffer, indices: list[Expr], lanes: int) -> Expr:
+        assert self.spec.bias is not None
+        if isinstance(self.spec.bias[3], int) and self.spec.bias[3] == 1:
+            return emit.broadcast(bias[tuple(indices)], lanes)
+        return emit.load(bias, indices, lanes)
+
+    def _weights(
+        self, scores: Buffer, largest: Buffer, total: Buffer, rescale: Buffer, strip: Expr, panels: Dim
+    ) -> None:
+        """Scores to exp(score - largest so far), their sum, and the factor for what was summed before."""
+        tile, lanes = self.scores, self.lanes
+
+        def held(buffer: Buffer, j: int) -> Expr:
+            return emit.load(buffer, [j * lanes], lanes)
+
+        with emit.serial(tile.rows) as i:
+            row = strip * tile.rows + i
+            tops = emit.scratch((tile.columns,))
+            sums = emit.scratch((tile.columns,))
+            for j in range(tile.vectors):
+                emit.store(tops, emit.constant(_MINUS_INFINITY, lanes), [j * lanes], lanes)
+                emit.store(sums, emit.constant(0.0, lanes), [j * lanes], lanes)
+            with emit.serial(panels) as panel:
+                for j in range(tile.vectors):
+                    at = i * self.block_keys + panel * tile.columns + j * lanes
+                    emit.store(tops, tirx.max(held(tops, j), emit.load(scores, [at], lanes)), [j * lanes], lanes)
+            before = emit.bind(largest[row])
+            now = emit.bind(tirx.max(before, _across(tirx.max, [held(tops, j) for j in range(tile.vectors)], lanes)))
+            # A row that has seen nothing but -inf: 0 in its place makes all its weights 0 instead of NaN.
+            origin = emit.bind(tirx.Select(now == emit.constant(_MINUS_INFINITY), emit.constant(0.0), now))
+            factor = emit.bind(expressions.exp_nonpositive(before - origin, emit.bind, 1))
+            with emit.serial(panels) as panel:
+                for j in range(tile.vectors):
+                    at = i * self.block_keys + panel * tile.columns + j * lanes
+                    shifted = emit.load(scores, [at], lanes) - emit.broadcast(origin, lanes)
+                    weight = emit.bind(expressions.exp_nonpositive(shifted, emit.bind, lanes))
+                    emit.store(scores, weight, [at], lanes)
+                    emit.store(sums, held(sums, j) + weight, [j * lanes], lanes)
+            added = _across(lambda a, b: a + b, [held(sums, j) for j in range(tile.vectors)], lanes)
+            emit.store(total, total[row] * factor + added, [row])
+            emit.store(largest, now, [row])
+            emit.store(rescale, factor, [i])
+
+    def _results(
+        self,
+        scores: Buffer,
+        packed_values: Buffer,
+        result: Buffer,
+        rescale: Buffer,
+        stash: Buffer,
+        outer: Expr,
+        strip: Expr,
+        first_panel: Expr,
+        panels: Dim,
+    ) -> None:
+        tile = self.values
+        keys = self.panels * self.scores.columns
+        first_key = first_panel * self.scores.columns
+        with emit.serial(self.value_panels) as panel:
+            line = (outer * self.value_panels + panel) * keys + first_key
+            sums = accumulate(
+                tile,
+                panels * self.scores.columns,
+                lambda step, i: scores[i * self.block_keys + step],
+                lambda step, j: emit.load(packed_values, [(line + step) * tile.columns + j * tile.lanes], tile.lanes),
+                stash,
+                at_most=self.block_keys,
+            )
+            for i in range(tile.rows):
+                for j in range(tile.vectors):
+                    at = self._result_at(strip * tile.rows + i, panel * tile.columns + j * tile.lanes)
+                    earlier = emit.load(result, [at], tile.lanes) * emit.broadcast(rescale[i], tile.lanes)
+                    emit.store(result, earlier + sums(i, j), [at], tile.lanes)
+
+
+def _across(combine: object, vectors: list[Expr], lanes: int) -> Expr:
+    """One number from vectors: pairwise, first across the vectors, then across the lanes."""
+    assert callable(combine)
+    while len(vectors) > 1:
+        pairs = [combine(*vectors[i : i + 2]) for i in range(0, len(vectors) - 1, 2)]
+        vectors = [*pairs, *vectors[len(pairs) * 2 :]]
+    value = emit.bind(vectors[0])
+    while lanes > 2:
+        lanes //= 2
+        half = emit.vector_type(lanes)
+        value = emit.bind(combine(tirx.vectorlow(half, value), tirx.vectorhigh(half, value)))
+    if lanes == 1:
+        return value
+    # The low half of two lanes would be a vector of one lane to LLVM, which is no scalar.
+    return combine(tirx.Shuffle([value], [0]), tirx.Shuffle([value], [1]))
