@@ -7,7 +7,7 @@ marked with ``hookimpl`` and named as below are called. A misspelt hook name is 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pluggy
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from sam3port.components.component import Component
     from sam3port.patching.patch import Patch
+    from sam3port.port.converter import Converter
     from sam3port.stubs.stub import Stub
+    from sam3port.targets.target import BuildTarget
 
 PROJECT: Final = "sam3port"
 
@@ -51,5 +53,10 @@ def sam3port_components() -> Iterable[type[Component]]:  # type: ignore[empty-bo
 
 
 @hookspec
-def sam3port_targets() -> Iterable[Any]:  # type: ignore[empty-body]
-    """Machines to compile for."""
+def sam3port_converters() -> Iterable[Converter]:  # type: ignore[empty-body]
+    """How ATen operators become Relax, where TVM's own way is missing or wrong (see `sam3port.port.converter`)."""
+
+
+@hookspec
+def sam3port_targets() -> Iterable[type[BuildTarget]]:  # type: ignore[empty-body]
+    """Machines to compile for (see `sam3port.targets.target`)."""

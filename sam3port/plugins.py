@@ -18,10 +18,18 @@ from sam3port.errors import Sam3PortError, UsageError
 if TYPE_CHECKING:
     import click
 
+    from sam3port.components.component import Component
     from sam3port.patching.patch import Patch
+    from sam3port.port.converter import Converter
     from sam3port.stubs.stub import Stub
+    from sam3port.targets.target import BuildTarget
 
-BUILT_IN = ("sam3port.cli.commands",)
+BUILT_IN = (
+    "sam3port.cli.commands",
+    "sam3port.components.builtin",
+    "sam3port.port.converters",
+    "sam3port.targets",
+)
 """Plugin modules of our own, besides every module of ``sam3port.patches``."""
 
 
@@ -45,6 +53,21 @@ class Plugins:
     @functools.cache  # noqa: B019
     def commands(self) -> dict[str, click.Command]:
         return self._gather("sam3port_commands", "command", lambda command: command.name or "")
+
+    @functools.cache  # noqa: B019
+    def components(self) -> dict[str, type[Component]]:
+        """The components' classes by name."""
+        return self._gather("sam3port_components", "component", lambda component: component.name)
+
+    @functools.cache  # noqa: B019
+    def converters(self) -> dict[str, Converter]:
+        """The conversions to Relax by operator."""
+        return self._gather("sam3port_converters", "converter", lambda converter: converter.operator)
+
+    @functools.cache  # noqa: B019
+    def targets(self) -> dict[str, type[BuildTarget]]:
+        """The targets' classes by name."""
+        return self._gather("sam3port_targets", "target", lambda target: target.name)
 
     @functools.cache  # noqa: B019
     def origins(self) -> dict[str, str]:
