@@ -1,8 +1,8 @@
 """Upstream's data sets import decord even when no video is read.
 
-What breaks: ``from decord import cpu, VideoReader`` at the top of train/data/sam3_image_dataset.py, which upstream's
-collator and all of its transforms import, and with them the batched inference of images. decord is unmaintained and has
-no wheels for macOS on Apple silicon. It is used for one thing only: frames of .mp4 files.
+What breaks: ``from decord import cpu, VideoReader`` at the top of train/data/sam3_image_dataset.py. The tracker imports
+upstream's collator, and the collator the data set, so ``import sam3`` fails without decord, which is unmaintained and
+has no wheels for macOS on Apple silicon. It is used for one thing only there: frames of .mp4 files.
 
 The tracker's own reader of .mp4 files (model/utils/sam2_utils.py) gets the same stand-in, so that it says what to do.
 """
@@ -21,8 +21,8 @@ def _not_needed() -> str | None:
 PATCH = Patch(
     name="decord_stub",
     kind=Kind.PORTABILITY,
-    summary="import upstream's data sets and transforms without decord",
-    reason="No module named 'decord': upstream's data sets, collator and transforms cannot be imported",
+    summary="import upstream without decord",
+    reason="No module named 'decord': `import sam3` fails, by way of the collator that the tracker imports",
     upstream="sam3/train/data/sam3_image_dataset.py:18, sam3/model/utils/sam2_utils.py:213",
     retire_when="upstream imports decord where it reads a video",
     not_needed=_not_needed,

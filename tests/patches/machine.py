@@ -1,0 +1,57 @@
+"""Which machines an upstream failure can be shown on, and how torch words it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping
+from typing import Final
+
+import pytest
+import torch
+
+from sam3port.stubs import installed
+
+needs_no_cuda: Final = pytest.mark.skipif(
+    torch.cuda.is_available(), reason="upstream fails without the patch only on a machine without CUDA"
+)
+needs_no_triton: Final = pytest.mark.skipif(
+    installed("triton"), reason="upstream fails without the patch only where triton is not installed"
+)
+needs_no_decord: Final = pytest.mark.skipif(
+    installed("decord"), reason="upstream fails without the patch only where decord is not installed"
+)
+
+NO_CUDA: Final = re.compile("Torch not compiled with CUDA enabled|Found no NVIDIA driver")
+"""How a torch without CUDA, or without a GPU, refuses to make a CUDA tensor."""
+
+
+def assert_fails(run: subprocess.CompletedProcess[str], where: str, message: str | re.Pattern[str]) -> None:
+    """The process died of an error raised by way of upstream's file ``where``, whose last line has ``message``."""
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert where in run.stderr, run.stderr
+    last = run.stderr.strip().splitlines()[-1]
+    assert re.search(message, last), run.stderr
+
+
+def assert_passes(run: subprocess.CompletedProcess[str]) -> None:
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def failures(places: Mapping[str, str]) -> str:
+    """Code that runs each value of ``places`` and prints "file: error: message", the error raised in the file's text.
+
+    The name of the file (the key) is printed only if it is in the traceback.
+    """
+    return f"""
+import traceback
+for where, code in {dict(places)!r}.items():
+    try:
+        exec(code, {{}})
+    except Exception as error:
+        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        seen = where if any(where in file for file in files) else f"not {{where}}"
+        print(f"{{seen}}: {{type(error).__name__}}: {{str(error).splitlines()[0]}}")
+    else:
+        print(f"{{where}}: no failure")
+"""
