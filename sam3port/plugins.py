@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -132,7 +133,8 @@ def switched_off(disable: Iterable[str] = ()) -> frozenset[str]:
     """
     names = set(disable)
     names.update(name.strip() for name in os.environ.get("SAM3PORT_DISABLE", "").split(",") if name.strip())
-    names.update(_disabled_in_pyproject(Path.cwd()))
+    with contextlib.suppress(FileNotFoundError):  # the working folder was removed
+        names.update(_disabled_in_pyproject(Path.cwd()))
     return frozenset(names)
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import ast
-import io
-import keyword
-import tokenize
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sam3port.errors import PatchError
-from sam3port.patching.edits import EditConflict, EditMiss, apply_edits, occurrences, symbol_spans
+from sam3port.patching.edits import (
+    EditConflict,
+    EditMiss,
+    Span,
+    already_replaced,
+    apply_edits,
+    occurrences,
+    symbol_spans,
+)
+from sam3port.patching.layout import same_code
 from sam3port.patching.patch import Edit, Patch
 
 if TYPE_CHECKING:
@@ -57,6 +62,9 @@ class PatchDrift(PatchError):
         self.drift = drift
 
 
+INSTALL_FIRST: Final = "call sam3port.install() before anything imports sam3"
+
+
 def ways_out(drift: Drift) -> str:
     """What the user can do, for each verdict."""
     off = f"switch it off with --disable {drift.patch} (or SAM3PORT_DISABLE={drift.patch})"
@@ -65,7 +73,7 @@ def ways_out(drift: Drift) -> str:
         case Verdict.ALREADY_FIXED:
             return f"{off}: this upstream no longer needs it"
         case Verdict.IMPORTED_TOO_EARLY:
-            return "call sam3port.install() before anything imports sam3"
+            return INSTALL_FIRST
         case Verdict.CONFLICT:
             return "switch one of the two off with --disable NAME"
         case _:
@@ -93,23 +101,25 @@ def diagnose(patch: Patch, edit: Edit, source: str | None, elsewhere: Callable[[
     spans = symbol_spans(source)
     symbol = spans.get(edit.symbol)
     if symbol is not None:
+        if already_replaced(source, edit, symbol):
+            return verdict(Verdict.ALREADY_FIXED, "the replacement already stands there")
         count = len(occurrences(source, edit.before, symbol))
         if count > 1:
             return verdict(Verdict.AMBIGUOUS, f"the text occurs {count} times in it")
-        if edit.after.strip() and occurrences(source, edit.after, symbol):
-            return verdict(Verdict.ALREADY_FIXED, "the replacement already stands there")
-        texts = [source[span.start : span.end] for span in symbol]
-        if any(_same_tokens(edit.before, text) for text in texts):
+        if any(same_code(edit.before, source, (span.start, span.end)) for span in symbol):
             return verdict(Verdict.REFORMATTED, "the same code stands there in another layout")
-        if edit.after.strip() and any(_same_tokens(edit.after, text) for text in texts):
+        if edit.after_is_telling and any(same_code(edit.after, source, (span.start, span.end)) for span in symbol):
             return verdict(Verdict.ALREADY_FIXED, "the replacement already stands there, in another layout")
-    owner = _symbol_with(source, edit.before)
-    if owner is not None and owner != edit.symbol:
-        return verdict(Verdict.MOVED, f"the text now stands in {edit.module}:{owner or '(module level)'}")
+    # Where another edit of the patch expects the same text, it has always stood.
+    known = {other.symbol for other in patch.edits if (other.module, other.before) == (edit.module, edit.before)}
+    owners = [owner for owner in _symbols_with(source, edit.before, spans) if owner not in known]
+    if owners:
+        return verdict(Verdict.MOVED, f"the text now stands in {edit.module}:{owners[0] or '(module level)'}")
+    moved_to = _modules_with(edit, elsewhere())
+    if moved_to:
+        gone = "" if symbol is not None else "the symbol is gone and "
+        return verdict(Verdict.MOVED, f"{gone}the text now stands in {moved_to}")
     if symbol is None:
-        moved_to = _modules_with(edit, ((m, s) for m, s in elsewhere() if m != edit.module))
-        if moved_to:
-            return verdict(Verdict.MOVED, f"the symbol and its text now stand in {moved_to}")
         return verdict(Verdict.EDITED, "the symbol is gone")
     return verdict(Verdict.EDITED, "the text to replace no longer stands there")
 
@@ -125,14 +135,13 @@ def apply_patches(
     Raises:
         PatchDrift: an edit misses or two of them overlap.
     """
-    owners = {id(edit): patch for patch, edit in patches}
     try:
         return apply_edits(source, [edit for _, edit in patches])
     except EditMiss as missed:
         edit = missed.miss.edit
-        raise PatchDrift(diagnose(owners[id(edit)], edit, source, elsewhere)) from None
+        raise PatchDrift(diagnose(_owners(edit, patches)[0], edit, source, elsewhere)) from None
     except EditConflict as conflict:
-        first, second = owners[id(conflict.first)].name, owners[id(conflict.second)].name
+        first, second = _owners(conflict.first, patches)[0].name, _owners(conflict.second, patches)[-1].name
         raise PatchDrift(
             Drift(
                 second,
@@ -148,86 +157,30 @@ def apply_patches(
         ) from None
 
 
-def _symbol_with(source: str, text: str) -> str | None:
-    """The innermost symbol of ``source`` that holds ``text``, None when it does not occur."""
-    at = source.find(text)
-    if at < 0:
-        return None
-    owner, size = "", len(source) + 1
-    for name, spans in symbol_spans(source).items():
-        for span in spans:
-            if span.start <= at and at + len(text) <= span.end and span.end - span.start < size:
-                owner, size = name, span.end - span.start
-    return owner
+def _owners(edit: Edit, patches: Sequence[tuple[Patch, Edit]]) -> list[Patch]:
+    """Several, when one patch has taken over an edit of another."""
+    return [patch for patch, other in patches if other is edit]
+
+
+def _symbols_with(source: str, text: str, spans: dict[str, list[Span]]) -> Iterator[str]:
+    """For each time that ``text`` occurs in ``source``, the innermost symbol around it."""
+    for at in occurrences(source, text, spans[""]):
+        around = [
+            (span.end - span.start, name)
+            for name, found in spans.items()
+            for span in found
+            if span.start <= at and at + len(text) <= span.end
+        ]
+        yield min(around)[1]
 
 
 def _modules_with(edit: Edit, modules: Iterable[tuple[str, str]]) -> str:
-    """The modules in which the edit's symbol, by the same name, holds the text; the text alone may stand anywhere."""
+    """The other modules that now hold the text; one line alone may always have stood there, without its symbol."""
     found = [
         name
         for name, source in modules
-        if edit.before in source and occurrences(source, edit.before, symbol_spans(source).get(edit.symbol, ()))
+        if name != edit.module
+        and edit.before in source
+        and ("\n" in edit.before.strip() or occurrences(source, edit.before, symbol_spans(source).get(edit.symbol, ())))
     ]
     return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-
-
-def _same_tokens(text: str, source: str) -> bool:
-    """Whether the code ``text`` occurs in ``source`` up to layout: white space, breaks, quotes, trailing commas."""
-    needle, hay = _normal_tokens(text), _normal_tokens(source)
-    if not needle or len(needle) > len(hay):
-        return False
-    size = len(needle)
-    return any(hay[at : at + size] == needle for at in range(len(hay) - size + 1))
-
-
-_LAYOUT = {
-    tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT,
-    tokenize.ENCODING, tokenize.ENDMARKER,
-}  # fmt: skip
-
-
-def _normal_tokens(text: str) -> list[str]:
-    """The tokens of a fragment that a formatter cannot change; as many as can be read."""
-    tokens: list[str] = []
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type in _LAYOUT:
-                continue
-            tokens.append(_normal_string(token.string) if token.type == tokenize.STRING else token.string)
-    except (tokenize.TokenError, SyntaxError, IndentationError):
-        pass  # A fragment may end inside a bracket; what was read so far is still comparable.
-    return _without_optional_punctuation(tokens)
-
-
-def _normal_string(literal: str) -> str:
-    try:
-        return repr(ast.literal_eval(literal))
-    except (ValueError, SyntaxError):
-        return literal
-
-
-def _without_optional_punctuation(tokens: list[str]) -> list[str]:
-    """Drops trailing commas, and the parentheses that a formatter wraps around an expression.
-
-    ``(`` opens a call, and stays, only after a name or a closing bracket.
-    """
-    kept: list[str] = []
-    dropped_open: list[bool] = []
-    for token in tokens:
-        if token == "(":
-            before = kept[-1] if kept else ""
-            call = (
-                bool(before)
-                and not keyword.iskeyword(before)
-                and (before.isidentifier() or before in {")", "]"} or before[-1] in "'\"")
-            )
-            dropped_open.append(not call)
-            if not call:
-                continue
-        elif token in {")", "]", "}"}:
-            if kept and kept[-1] == ",":
-                kept.pop()
-            if token == ")" and dropped_open and dropped_open.pop():
-                continue
-        kept.append(token)
-    return kept

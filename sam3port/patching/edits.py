@@ -20,7 +20,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """An edit whose text did not occur exactly once in its symbol."""
+    """An edit whose text did not occur exactly once in its symbol, or had been replaced already."""
 
     edit: Edit
     occurrences: int
@@ -88,6 +88,22 @@ def occurrences(source: str, text: str, spans: Iterable[Span]) -> list[int]:
     return sorted(found)
 
 
+def already_replaced(source: str, edit: Edit, spans: Iterable[Span]) -> bool:
+    """Whether ``edit.after`` stands in ``spans`` and ``edit.before`` at most inside of it.
+
+    Many replacements hold the text that they replace. Where upstream has taken one over, the text would still be
+    found, once, and be replaced a second time.
+    """
+    if not edit.after_is_telling:
+        return False
+    done = [range(at, at + len(edit.after)) for at in occurrences(source, edit.after, spans)]
+    inside = [
+        any(at in text and at + len(edit.before) - 1 in text for text in done)
+        for at in occurrences(source, edit.before, spans)
+    ]
+    return bool(done) and all(inside)
+
+
 def locate_edit(source: str, edit: Edit, spans: dict[str, list[Span]]) -> Span:
     """The one place that ``edit`` replaces.
 
@@ -98,7 +114,7 @@ def locate_edit(source: str, edit: Edit, spans: dict[str, list[Span]]) -> Span:
     if symbol is None:
         raise EditMiss(Miss(edit, 0, symbol_found=False))
     found = occurrences(source, edit.before, symbol)
-    if len(found) != 1:
+    if len(found) != 1 or already_replaced(source, edit, symbol):
         raise EditMiss(Miss(edit, len(found), symbol_found=True))
     return Span(found[0], found[0] + len(edit.before))
 

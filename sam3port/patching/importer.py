@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.machinery
 import importlib.util
+import io
 import linecache
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +14,8 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Final
 
-from sam3port.patching.drift import Drift, PatchDrift, Verdict, apply_patches, diagnose
+from sam3port.errors import PatchError
+from sam3port.patching.drift import INSTALL_FIRST, Drift, PatchDrift, Verdict, apply_patches, diagnose
 from sam3port.patching.edits import edits_by_module
 from sam3port.patching.patch import Edit, Patch
 
@@ -35,6 +38,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         self._edits = edits_by_module(self.patches)
+        self._patched: dict[str, tuple[str, str]] = {}
 
     def edits(self, module: str) -> list[tuple[Patch, Edit]]:
         return self._edits.get(module, [])
@@ -66,7 +70,28 @@ class Plan:
             PatchDrift: one does not match.
         """
         edits = self.edits(module)
-        return apply_patches(module, source, edits, self.other_modules) if edits else source
+        if not edits:
+            return source
+        before, after = self._patched.get(module, ("", ""))
+        if before != source:
+            after = apply_patches(module, source, edits, self.other_modules)
+            self._patched[module] = source, after
+        return after
+
+    def require(self) -> None:
+        """Makes sure that every edit applies, also those of modules that are imported later or never.
+
+        Otherwise a module that upstream renamed would never be missed, and upstream's own ``except Exception``
+        (sam3/model/utils/sam1_utils.py:106) would swallow the error of one that is imported inside of a function.
+
+        Raises:
+            PatchDrift: one does not.
+        """
+        for module, edits in self._edits.items():
+            source = self.pristine(module)
+            if source is None:
+                raise PatchDrift(diagnose(*edits[0], None, self.other_modules))
+            self.patched(module, source)
 
     def other_modules(self) -> Iterator[tuple[str, str]]:
         """(name, source) of every module of upstream."""
@@ -79,20 +104,23 @@ class Plan:
         found = []
         for module, edits in self._edits.items():
             source = self.pristine(module)
-            for patch, edit in edits:
-                if source is None:
-                    found.append(diagnose(patch, edit, None, self.other_modules))
-                    continue
-                try:
-                    apply_patches(module, source, [(patch, edit)], self.other_modules)
-                except PatchDrift as drift:
-                    found.append(drift.drift)
-            if source is not None and not any(drift.edit.module == module for drift in found):
-                try:
-                    self.patched(module, source)
-                except PatchDrift as conflict:
-                    found.append(conflict.drift)
+            if source is None:
+                found += [diagnose(patch, edit, None, self.other_modules) for patch, edit in edits]
+                continue
+            try:
+                self.patched(module, source)
+            except PatchDrift as first:
+                alone = [self._drift_alone(module, source, patch, edit) for patch, edit in edits]
+                # If each of them applies alone, two are in each other's way.
+                found += [drift for drift in alone if drift is not None] or [first.drift]
         return found
+
+    def _drift_alone(self, module: str, source: str, patch: Patch, edit: Edit) -> Drift | None:
+        try:
+            apply_patches(module, source, [(patch, edit)], self.other_modules)
+        except PatchDrift as missed:
+            return missed.drift
+        return None
 
 
 def _readable(file: Path) -> str:
@@ -152,7 +180,7 @@ class PatchedLoader(importlib.machinery.SourceFileLoader):
         the real path because upstream finds its assets by it. No modification time: linecache then never replaces
         the entry by the file on disk.
         """
-        lines = source.splitlines(keepends=True)
+        lines = list(io.StringIO(source))  # splitlines() would also break at form feeds
         for name in (file_name, self.path):
             linecache.cache[name] = (len(source), None, lines, name)
 
@@ -166,6 +194,8 @@ class UpstreamFinder:
         """The modules executed so far, with the patches that each went through."""
         self.prepared: dict[str, str | None] = {}
         """The patches whose ``prepare`` ran, with the reason when it had nothing to do."""
+        self.retired = False
+        """Uninstalled, but upstream was imported: what it still imports inside of its functions is patched as well."""
         self._lock = threading.RLock()
         self._prepare_started = False
 
@@ -174,36 +204,27 @@ class UpstreamFinder:
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname != PACKAGE and not fullname.startswith(f"{PACKAGE}."):
             return None
+        if self.retired and (fullname == PACKAGE or not upstream_is_loaded()):
+            return None
         file = self.plan.file(fullname)
         if file is None:
-            return self._namespace(fullname)
+            # A folder without __init__.py, or nothing: in upstream's tree only, and nowhere else on sys.path.
+            folder = self.plan.upstream.root.joinpath(*fullname.split(".")).parent
+            return importlib.machinery.PathFinder.find_spec(fullname, [str(folder)])
         loader = PatchedLoader(fullname, str(file), self.plan, self.prepare, self._executed)
-        folder = [str(file.parent)] if file.name == "__init__.py" else None
-        spec = importlib.util.spec_from_file_location(
-            fullname, str(file), loader=loader, submodule_search_locations=folder
+        locations = [str(file.parent)] if file.name == "__init__.py" else None
+        return importlib.util.spec_from_file_location(
+            fullname, str(file), loader=loader, submodule_search_locations=locations
         )
-        if spec is not None:
-            spec.cached = None
-        return spec
-
-    def _namespace(self, fullname: str) -> importlib.machinery.ModuleSpec | None:
-        folder = self.plan.upstream.root.joinpath(*fullname.split("."))
-        if not folder.is_dir():
-            gone = [(patch, edit) for patch, edit in self.plan.edits(fullname)]
-            for patch, edit in gone:
-                raise PatchDrift(diagnose(patch, edit, None, self.plan.other_modules))
-            return None
-        spec = importlib.machinery.ModuleSpec(fullname, None, is_package=True)
-        spec.submodule_search_locations = [str(folder)]
-        return spec
 
     def prepare(self) -> None:
-        """Runs every patch's ``prepare``, once, before upstream's first module executes."""
+        """Proves every edit and runs every patch's ``prepare``, once, before upstream's first module executes."""
         with self._lock:
             if self._prepare_started:
                 return
             self._prepare_started = True
             try:
+                self.plan.require()
                 for patch in self.plan.patches:
                     if patch.prepare is not None and patch.name not in self.prepared:
                         self.prepared[patch.name] = patch.prepare()
@@ -215,13 +236,18 @@ class UpstreamFinder:
         self.executed[module] = tuple(dict.fromkeys(patch.name for patch, _ in self.plan.edits(module)))
 
 
-def too_early(plan: Plan, modules: Sequence[str]) -> PatchDrift:
+def upstream_is_loaded() -> bool:
+    """Whether the ``sam3`` of this process came through a hook of ours."""
+    return isinstance(getattr(sys.modules.get(PACKAGE), "__loader__", None), PatchedLoader)
+
+
+def too_early(plan: Plan, modules: Sequence[str]) -> PatchError:
     """The error for upstream modules that were imported, unpatched, before the hook was there."""
     for module in modules:
         for patch, edit in plan.edits(module):
             detail = f"{module} is in sys.modules already, unpatched"
             return PatchDrift(Drift(patch.name, edit, Verdict.IMPORTED_TOO_EARLY, detail))
-    patch = plan.patches[0]
-    edit = patch.edits[0] if patch.edits else Edit(modules[0], "", "?", "")
-    detail = f"{', '.join(sorted(modules)[:3])} was imported before sam3port.install()"
-    return PatchDrift(Drift(patch.name, edit, Verdict.IMPORTED_TOO_EARLY, detail))
+    return PatchError(
+        f"{Verdict.IMPORTED_TOO_EARLY}: {', '.join(sorted(modules)[:3])} was imported before sam3port.install()",
+        INSTALL_FIRST,
+    )

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from sam3port.errors import UsageError
-from sam3port.patching.importer import PACKAGE, Plan, UpstreamFinder, too_early
+from sam3port.patching.importer import PACKAGE, Plan, UpstreamFinder, too_early, upstream_is_loaded
 from sam3port.plugins import load_plugins, switched_off
 from sam3port.upstream.source import locate
 
@@ -27,7 +27,7 @@ class Installation:
     """A handle on the installed hook. A context manager: leaving it uninstalls.
 
     Installing twice with the same request gives the same handle; it is uninstalled when it was left as many times.
-    Modules that were imported meanwhile stay, patched.
+    Modules that were imported meanwhile stay, patched, and what they import later is patched too.
     """
 
     def __init__(self, plan: Plan, request: tuple[str | None, frozenset[str]]) -> None:
@@ -35,6 +35,7 @@ class Installation:
         self.finder = UpstreamFinder(plan)
         self.request = request
         self.users = 0
+        self._entered = 0
         self._environment: dict[str, str | None] = {}
 
     @property
@@ -54,26 +55,33 @@ class Installation:
 
     @property
     def active(self) -> bool:
-        return self.finder in sys.meta_path
+        return self.finder in sys.meta_path and not self.finder.retired
 
     def uninstall(self) -> None:
         """Takes the hook away, whoever else installed it."""
         global _current
         with _lock:
-            self.users = 0
-            if self.finder in sys.meta_path:
-                sys.meta_path.remove(self.finder)
+            self.users = self._entered = 0
+            self.finder.retired = True
+            if not upstream_is_loaded():
+                sys.meta_path = [finder for finder in sys.meta_path if finder is not self.finder]
             if _current is self:
                 _current = None
                 self._leave_children()
 
     def __enter__(self) -> Self:
-        return self
+        with _lock:
+            if not self.active:
+                raise UsageError("this handle is not installed any more", "call sam3port.install() again")
+            self._entered += 1
+            self.users = max(self.users, self._entered)
+            return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with _lock:
+            self._entered -= 1
             self.users -= 1
             if self.users <= 0:
                 self.uninstall()
@@ -81,7 +89,7 @@ class Installation:
     def _reach_children(self) -> None:
         """Processes that multiprocessing spawns inherit sys.path and the environment."""
         if str(CHILDREN) not in sys.path:
-            sys.path.append(str(CHILDREN))
+            sys.path.insert(0, str(CHILDREN))  # ahead of a sam3 that is installed or lies beside the script
         upstream, disable = self.request
         wanted = {"SAM3PORT_UPSTREAM": upstream, "SAM3PORT_DISABLE": ",".join(sorted(disable)) or None}
         for name, value in wanted.items():
@@ -119,7 +127,7 @@ def install(upstream: str | os.PathLike[str] | None = None, *, disable: Iterable
     with _lock:
         off = switched_off(disable)
         explicit = upstream if upstream is not None else os.environ.get("SAM3PORT_UPSTREAM") or None
-        request = (str(Path(explicit).absolute()) if explicit is not None else None, off)
+        request = (str(Path(explicit).expanduser().absolute()) if explicit is not None else None, off)
         if _current is not None and _current.active:
             if _current.request != request:
                 raise UsageError(
@@ -131,11 +139,21 @@ def install(upstream: str | os.PathLike[str] | None = None, *, disable: Iterable
         plan = make_plan(explicit, off)
         _refuse_if_too_early(plan)
         installation = Installation(plan, request)
-        sys.meta_path.insert(0, installation.finder)
+        _put_first(installation.finder)
         installation._reach_children()
         installation.users = 1
         _current = installation
         return installation
+
+
+def _put_first(finder: UpstreamFinder) -> None:
+    """Ahead of every other finder, in place of those of ours that were uninstalled.
+
+    Here and in `Installation.uninstall` the list is replaced, not changed: another thread may be going through it,
+    and would pass a finder over.
+    """
+    others = [other for other in sys.meta_path if not (isinstance(other, UpstreamFinder) and other.retired)]
+    sys.meta_path = [finder, *others]
 
 
 def current() -> Installation | None:
@@ -169,18 +187,18 @@ def _refuse_if_too_early(plan: Plan) -> None:
     foreign = [
         name
         for name, module in list(sys.modules.items())
-        if (name == PACKAGE or name.startswith(f"{PACKAGE}.")) and not _went_through(module, plan)
+        # None blocks an import on purpose.
+        if (name == PACKAGE or name.startswith(f"{PACKAGE}.")) and module and not _went_through(name, module, plan)
     ]
     if foreign:
         raise too_early(plan, foreign)
 
 
-def _went_through(module: object, plan: Plan) -> bool:
+def _went_through(name: str, module: object, plan: Plan) -> bool:
     """Whether an imported module got exactly the edits that ``plan`` has for it."""
-    loader = getattr(module, "__loader__", None)
-    earlier = getattr(loader, "plan", None)
-    if earlier is None:
-        # A namespace package has no code that could be unpatched.
-        return getattr(module, "__file__", None) is None
-    name = getattr(module, "__name__", "")
-    return bool(earlier.upstream.root == plan.upstream.root and earlier.edits(name) == plan.edits(name))
+    earlier = getattr(getattr(module, "__loader__", None), "plan", None)
+    if earlier is not None:
+        return bool(earlier.upstream.root == plan.upstream.root and earlier.edits(name) == plan.edits(name))
+    # A namespace package has no code that could be unpatched, if it is upstream's.
+    folder = plan.upstream.root.joinpath(*name.split("."))
+    return plan.file(name) is None and list(getattr(module, "__path__", ())) == [str(folder)]

@@ -49,6 +49,11 @@ class Edit:
         if self.before == self.after:
             raise UsageError(f"the edit of {self.module}:{self.symbol} changes nothing")
 
+    @property
+    def after_is_telling(self) -> bool:
+        """Whether finding ``after`` says that the edit was made: not when it only takes text away."""
+        return bool(self.after.strip()) and self.after.strip() not in self.before
+
 
 @dataclass(frozen=True, slots=True)
 class Patch:

@@ -146,7 +146,7 @@ class Lab:
         """What ``code`` prints; it has to end well."""
         return ended_well(self.run(code, **environment))
 
-    def commit(self, files: Mapping[str, str | bytes] = {}) -> None:  # noqa: B006
+    def commit(self, files: Mapping[str, str | bytes] = {}) -> None:
         """Changes upstream: a new commit of the user's checkout."""
         write(self.upstream, files)
         commit_all(self.upstream)

@@ -36,7 +36,10 @@ def modules(draw: st.DrawFn) -> tuple[str, list[Edit], dict[str, str]]:
             case "branch":
                 symbol, text = name, f"if x:\n{indent}{head}{indent}{indent}MARK({number}); {body}\n"
             case _:
-                symbol, text = f"C{number}.{name}", f"class C{number}:\n{indent}{head}{indent * 2}MARK({number}); {body}\n"
+                symbol, text = (
+                    f"C{number}.{name}",
+                    f"class C{number}:\n{indent}{head}{indent * 2}MARK({number}); {body}\n",
+                )
         parts += [draw(SPACE), text]
         if draw(st.booleans()):
             new = f"CHANGED({draw(TEXT)!r})"

@@ -101,7 +101,9 @@ def test_walk_packages(lab: Lab) -> None:
     ],
 )
 def test_importlib_resources(lab: Lab, package: str, name: str, start: str) -> None:
-    code = f"{INSTALL}from importlib import resources\nprint(resources.files('{package}').joinpath('{name}').read_text())"
+    code = (
+        f"{INSTALL}from importlib import resources\nprint(resources.files('{package}').joinpath('{name}').read_text())"
+    )
     assert lab.output(code).startswith(start)
 
 
@@ -157,7 +159,8 @@ print(area(2, 3), found[4].kernel())
 def test_modules_that_import_each_other(lab: Lab) -> None:
     lab.commit(
         {
-            "sam3/model/box.py": "from sam3.model import round as r\n" + (lab.upstream / "sam3/model/box.py").read_text(),
+            "sam3/model/box.py": "from sam3.model import round as r\n"
+            + (lab.upstream / "sam3/model/box.py").read_text(),
             "sam3/model/round.py": "from sam3.model import box\n\n\ndef disc(x):\n    return box.area(x, x)\n",
         }
     )
@@ -197,5 +200,6 @@ def test_the_name_of_a_folder_with_odd_characters(lab: Lab) -> None:
     odd = lab.folder / "my check-out <ä> 中"
     lab.upstream.rename(odd)
     lab.upstream = odd
-    code = f"{INSTALL}import inspect\nfrom sam3.model.box import area\nprint(area(2, 3), inspect.getsource(area).count('PATCHED'))"
+    code = f"{INSTALL}import inspect\nfrom sam3.model.box import area\n"
+    code += "print(area(2, 3), inspect.getsource(area).count('PATCHED'))"
     assert lab.output(code) == "12 1"
