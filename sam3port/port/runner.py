@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam3port.components.component import Arrays, TensorSpec
+from sam3port.machine.cpus import usable_cpus
 from sam3port.port import parameters
 from sam3port.port.errors import InputError
 from sam3port.port.stage import LIBRARY, PARAMETERS, RECORD, Stage
@@ -109,14 +110,6 @@ def use_all_cpus() -> None:
         return
     mode_of_all_cores = 0
     tvm.get_global_func("runtime.config_threadpool")(mode_of_all_cores, usable_cpus())
-
-
-def usable_cpus() -> int:
-    """How many CPUs this process may run on."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS, Windows
-        return os.cpu_count() or 1
 
 
 def _spec(entry: dict[str, Any]) -> TensorSpec:

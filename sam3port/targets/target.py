@@ -37,6 +37,6 @@ class BuildTarget(ABC):
 
         return CpuTarget().target()
 
+    @abstractmethod
     def identity(self) -> str:
-        """Everything about the target that changes the code made for it; part of the cache's keys."""
-        return f"{self.name} {self.dtype} {self.target()}"
+        """Everything about machine and target that changes the code made for it; part of the cache's keys. Imports no tvm."""

@@ -1,0 +1,96 @@
+"""``sam3port build``: components from upstream's source to a compiled library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sam3port.cli.options import disable_option, upstream_option
+from sam3port.errors import UsageError
+
+if TYPE_CHECKING:
+    from sam3port.port.request import BuildRequest
+
+
+@click.command("build")
+@click.argument("components", nargs=-1, metavar="[COMPONENT]...")
+@click.option("--preset", default="tiny", show_default=True, metavar="NAME", help="Sizes of the model: tiny or full.")
+@click.option("--resolution", type=int, metavar="N", help="Side of the image in pixels, instead of the preset's.")
+@click.option("--target", default="cpu", show_default=True, metavar="NAME", help="What to compile for.")
+@click.option("--dtype", default="float32", show_default=True, metavar="TYPE", help="What to compute in.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Weights from a seed (default: 0).")
+@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Weights from sam3.pt.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build"), show_default=True)
+@click.option("--until", default="compile", show_default=True, metavar="STAGE", help="export, import, optimise, compile.")
+@click.option("--dump", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write each stage's IR.")
+@click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Most points in a prompt.")
+@click.option("--boxes", type=click.IntRange(min=1), default=8, show_default=True, help="Most boxes in a prompt.")
+@click.option("--prompts", type=click.IntRange(min=1), default=1, show_default=True, help="Prompts in one batch.")
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes (default: at most 2).")
+@click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of stages.")
+@upstream_option
+@disable_option
+def build(
+    components: tuple[str, ...],
+    preset: str,
+    resolution: int | None,
+    target: str,
+    dtype: str,
+    seed: int | None,
+    checkpoint: Path | None,
+    out: Path,
+    until: str,
+    dump: Path | None,
+    points: int,
+    boxes: int,
+    prompts: int,
+    jobs: int | None,
+    no_cache: bool,
+    upstream: Path | None,
+    disable: tuple[str, ...],
+) -> None:
+    """Build COMPONENTs (all of them by default) into a folder each of --out.
+
+    Stages: export, import, optimise, compile. What was built before is not built again. Ctrl-C leaves the folders as
+    they were.
+    """
+    if seed is not None and checkpoint is not None:
+        raise UsageError("--seed and --checkpoint exclude each other", "give one of them")
+    from sam3port.cli.build_progress import show
+    from sam3port.components.component import Capacity
+    from sam3port.port.build import build as run
+    from sam3port.port.build import default_store
+    from sam3port.port.request import BuildRequest, known_components
+    from sam3port.port.stage import stage_named
+
+    request = BuildRequest(
+        components=tuple(known_components(disable, components)),
+        preset=preset,
+        resolution=resolution,
+        target=target,
+        dtype=dtype,
+        seed=None if checkpoint else seed or 0,
+        checkpoint=checkpoint,
+        capacity=Capacity(prompts=prompts, points=points, boxes=boxes),
+        until=stage_named(until),
+        upstream=upstream,
+        disable=disable,
+    )
+    with show(request) as progress:
+        if checkpoint is None:
+            chosen = f"seed {request.seed}" if seed is not None else "seed 0, because neither --seed nor --checkpoint was given"
+            progress.note(f"weights: {chosen}; masks mean nothing with them")
+        folders = run(request, out, progress, store=None if no_cache else default_store(), jobs=jobs)
+    click.echo(f"built {len(folders)} components until {request.until} in {out}")
+    if dump is not None:
+        _dump(request, folders, dump)
+
+
+def _dump(request: BuildRequest, folders: dict[str, Path], dump: Path) -> None:
+    from sam3port.port.dump import dump as write
+
+    for name in request.components:
+        for file in write(folders[name], dump / name):
+            click.echo(f"wrote {file}")

@@ -1,0 +1,104 @@
+"""What a build is asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sam3port.components.component import Capacity
+from sam3port.errors import UsageError
+from sam3port.port.stage import Stage
+
+if TYPE_CHECKING:
+    from sam3port.components.component import Component
+    from sam3port.model.preset import Preset
+    from sam3port.targets.target import BuildTarget
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """Everything that decides what comes out. Travels to the worker processes as JSON."""
+
+    components: tuple[str, ...]
+    preset: str = "tiny"
+    resolution: int | None = None
+    target: str = "cpu"
+    dtype: str = "float32"
+    seed: int | None = 0
+    checkpoint: Path | None = None
+    capacity: Capacity = field(default_factory=Capacity)
+    until: Stage = Stage.COMPILE
+    upstream: Path | None = None
+    disable: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        content = dataclasses.asdict(self)
+        for name in ("checkpoint", "upstream"):
+            content[name] = None if content[name] is None else str(content[name].absolute())
+        return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> BuildRequest:
+        values = dict(content)
+        for name in ("checkpoint", "upstream"):
+            values[name] = None if values[name] is None else Path(values[name])
+        values["components"] = tuple(values["components"])
+        values["disable"] = tuple(values["disable"])
+        values["capacity"] = Capacity(**values["capacity"])
+        values["until"] = Stage(values["until"])
+        return cls(**values)
+
+    def sizes(self) -> Preset:
+        """The model's sizes.
+
+        Raises:
+            UsageError: preset or resolution are impossible.
+        """
+        from sam3port.model.preset import preset
+
+        return preset(self.preset, self.resolution)
+
+    def component(self, name: str) -> Component:
+        """The component of that name, with the capacity asked for.
+
+        Raises:
+            UsageError: there is none; it lists them.
+        """
+        return known_components(self.disable, (name,))[name](self.capacity)
+
+    def build_target(self) -> BuildTarget:
+        """The target.
+
+        Raises:
+            UsageError: there is none of that name, or it does not compute in that type.
+        """
+        from sam3port.plugins import load_plugins, switched_off
+
+        targets = load_plugins(switched_off(self.disable)).targets()
+        if self.target not in targets:
+            raise UsageError(f"there is no target named {self.target}", f"the targets are {', '.join(targets)}")
+        chosen = targets[self.target]
+        if self.dtype not in chosen.dtypes:
+            raise UsageError(
+                f"the target {self.target} cannot compute in {self.dtype}", f"it can in {', '.join(chosen.dtypes)}"
+            )
+        return chosen(self.dtype)
+
+
+def known_components(disable: tuple[str, ...] = (), names: tuple[str, ...] = ()) -> dict[str, type[Component]]:
+    """The registered components of these names, in this order; all of them if no name is given.
+
+    Raises:
+        UsageError: a name is unknown; it lists the known ones.
+    """
+    from sam3port.plugins import load_plugins, switched_off
+
+    known = load_plugins(switched_off(disable)).components()
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(
+            f"there is no component named {', '.join(unknown)}", f"the components are {', '.join(known) or '(none)'}"
+        )
+    return {name: known[name] for name in dict.fromkeys(names)} if names else dict(known)

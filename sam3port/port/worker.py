@@ -1,0 +1,167 @@
+"""The process that does the heavy work of a build: ``python -m sam3port.port.worker``.
+
+Jobs come in as lines of JSON on standard input, events go out as lines of JSON on standard output. It ends when its
+input ends, also in the middle of a job: so it never outlives the build that started it, however that one died.
+Everything that is printed meanwhile goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from sam3port.errors import Sam3PortError, UsageError
+from sam3port.port.request import BuildRequest
+from sam3port.port.stage import EXPORTED, LIBRARY, OPTIMISED, PARAMETERS, RELAX, Stage
+
+if TYPE_CHECKING:
+    from sam3port.components.component import Component
+    from sam3port.model.preset import Preset
+
+Emit = Callable[..., None]
+
+
+def main() -> None:
+    """Works until the input ends."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what upstream, torch or TVM print must not get between the events
+    jobs: queue.Queue[dict[str, Any]] = queue.Queue()
+    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
+    while True:
+        job = jobs.get()
+        work(job, _emitter(events))
+
+
+def _read_jobs(jobs: queue.Queue[dict[str, Any]]) -> None:
+    for line in sys.stdin:
+        jobs.put(json.loads(line))
+    os._exit(0)  # nobody waits for the result any more
+
+
+def _emitter(events: IO[str]) -> Emit:
+    def emit(**event: Any) -> None:
+        events.write(json.dumps(event) + "\n")
+        events.flush()
+
+    return emit
+
+
+def work(job: Mapping[str, Any], emit: Emit) -> None:
+    """Does one job: ``export`` of several components from one model, or ``lower`` of one component.
+
+    Args:
+        job: ``kind``, ``request`` (a `BuildRequest` as JSON) and what `_export` or `_lower` read.
+        emit: gets ``event="start" | "done" | "failed" | "note" | "finished"`` with component and stage.
+    """
+    request = BuildRequest.from_json(job["request"])
+    try:
+        {"export": _export, "lower": _lower}[job["kind"]](request, job, emit)
+    except _Failed:
+        pass
+    except Exception as error:
+        emit(event="failed", component=None, stage=None, error=_described(error))
+    emit(event="finished")
+
+
+class _Failed(Exception):
+    """A stage failed and said so."""
+
+
+@contextmanager
+def _stage(component: str, stage: Stage, emit: Emit) -> Iterator[None]:
+    emit(event="start", component=component, stage=stage)
+    started = time.perf_counter()
+    try:
+        yield
+    except Exception as error:
+        emit(event="failed", component=component, stage=stage, error=_described(error))
+        raise _Failed from error
+    emit(event="done", component=component, stage=stage, seconds=time.perf_counter() - started)
+
+
+def _described(error: Exception) -> dict[str, str]:
+    traceback.print_exception(error)
+    if isinstance(error, Sam3PortError):
+        return {"problem": error.problem, "remedy": error.remedy, "usage": str(isinstance(error, UsageError))}
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    # TVM's last line says what it is about, after pages of its own stack.
+    said = (lines[-1] if type(error).__module__.startswith(("tvm", "tvm_ffi")) else lines[0]) if lines else "no message"
+    return {"problem": f"{type(error).__name__}: {said.strip()}", "remedy": ""}
+
+
+def _export(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
+    """``folders``: for each component where its files go."""
+    from sam3port.model.build import build_model
+    from sam3port.patching.install import install
+
+    preset = request.sizes()
+    weights = f"seed {request.seed}" if request.checkpoint is None else request.checkpoint.name
+    emit(event="note", text=f"building the model {preset.name} at {preset.image_size} pixels, {weights}")
+    install(request.upstream, disable=request.disable)
+    model = build_model(preset, seed=None if request.checkpoint else request.seed, checkpoint=request.checkpoint)
+    for name, folder in job["folders"].items():
+        try:
+            with _stage(name, Stage.EXPORT, emit):
+                _export_one(request.component(name), model, preset, Path(folder) / EXPORTED)
+        except _Failed:
+            continue  # the others can still be built
+
+
+def _export_one(component: Component, model: Any, preset: Preset, file: Path) -> None:
+    from sam3port.port import export
+    from sam3port.port.declared import check_example, check_program
+
+    example = component.example(preset, 0)
+    check_example(component, preset, example)
+    program = export.export_module(component.module(model, preset), example)
+    check_program(component, preset, program)
+    export.save(program, file)
+
+
+def _lower(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
+    """``component``; ``sources``: folders of stages that are there; ``folders``: where to write those that are not."""
+    from sam3port.port import compile as compilation
+    from sam3port.port import export, ir
+    from sam3port.port import optimise as optimisation
+    from sam3port.port import relax as importing
+    from sam3port.plugins import load_plugins, switched_off
+
+    name = job["component"]
+    sources = {Stage(stage): Path(folder) for stage, folder in job["sources"].items()}
+    folders = {Stage(stage): Path(folder) for stage, folder in job["folders"].items()}
+    target = request.build_target()
+    module = None
+
+    def loaded(stage: Stage, file: str) -> Any:
+        return module if module is not None else ir.load(sources[stage] / file)
+
+    if folder := folders.get(Stage.IMPORT):
+        with _stage(name, Stage.IMPORT, emit):
+            program = export.load(sources[Stage.EXPORT] / EXPORTED)
+            converters = load_plugins(switched_off(request.disable)).converters()
+            module = importing.import_program(program, converters).module
+            del program
+            ir.save(module, folder / RELAX)
+    if folder := folders.get(Stage.OPTIMISE):
+        with _stage(name, Stage.OPTIMISE, emit):
+            module = optimisation.optimise(loaded(Stage.IMPORT, RELAX), target)
+            ir.save(module, folder / OPTIMISED)
+    if folder := folders.get(Stage.COMPILE):
+        with _stage(name, Stage.COMPILE, emit):
+            module = loaded(Stage.OPTIMISE, OPTIMISED)
+            compilation.compile_library(module, target, folder / LIBRARY)
+            weights = importing.weights(export.load(sources[Stage.EXPORT] / EXPORTED))
+            compilation.pack_parameters(module, target, weights, folder / PARAMETERS)
+
+
+if __name__ == "__main__":
+    main()
