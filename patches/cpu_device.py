@@ -8,8 +8,8 @@ caches filled while building are used only by a model on their device, so ``buil
 beside a GPU too; elsewhere they are filled again at the first image. On CUDA nothing changes.
 
 Autocast: the decoder keeps its feed-forward layers in float32 (decoder.py:74), but says so to CUDA's autocast only.
-With the tensor's own device type the guard also holds under ``torch.autocast("cpu", dtype=torch.bfloat16)``. Without
-autocast it is upstream's no-op and stays out of exported graphs.
+With the tensor's own device type the guard also holds under ``torch.autocast("cpu", dtype=torch.bfloat16)``, which is
+how to get on CPU what upstream's examples get from CUDA's autocast. Without autocast it changes nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ PATCH = Patch(
     kind=Kind.PORTABILITY,
     summary="the image model and the interactive predictor on the device they are built for",
     reason='tensors are made with device="cuda" while the model is built: Torch not compiled with CUDA enabled',
-    upstream="sam3/model/position_encoding.py:47, decoder.py:74,281,325, vl_combiner.py:122,137, sam3_image_processor.py:17,"
-    " sam3/sam/transformer.py:285,307",
+    upstream="sam3/model/position_encoding.py:47, decoder.py:74,281,325, vl_combiner.py:122,137,"
+    " sam3_image_processor.py:17, sam3/sam/transformer.py:285,307",
     retire_when="upstream's image model builds and runs with device='cpu' on a machine without CUDA",
     edits=(
         Edit(

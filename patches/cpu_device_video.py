@@ -1,7 +1,7 @@
 """Hard-coded CUDA devices of the video model, the tracker and the video predictors.
 
-What breaks: ``.cuda()`` on the frames, on stored memories and on the model; a storage device "cuda"; the current GPU for
-messages and for the choice of a GPU. Everything goes to the device of the model, or of the inference state, instead.
+What breaks: ``.cuda()`` on the frames, on stored memories and on the model; a storage device "cuda"; the current GPU
+for messages and for the choice of a GPU. Everything goes to the device of the model, or of the inference state.
 Frames use upstream's own switch ``offload_video_to_cpu``, which goes around all of io_utils' ``.cuda()``. A predictor
 without a GPU takes the CPU as its only device. On CUDA nothing changes.
 
@@ -32,11 +32,11 @@ PATCH = Patch(
     kind=Kind.PORTABILITY,
     summary="the video model, the tracker and the video predictors on the device of their model",
     reason="frames, memories and the model are sent to CUDA: Torch not compiled with CUDA enabled",
-    upstream="sam3/model/sam3_tracker_base.py:657,664, sam3_tracking_predictor.py:49,81,303,1026, io_utils.py:66-395,510,"
-    " sam3_video_inference.py:61,798,906, sam3_video_predictor.py:51,281,294-312",
+    upstream="sam3/model/sam3_tracker_base.py:657,664, sam3_tracking_predictor.py:49,81,303,1026, sam3_image.py:839,"
+    " io_utils.py:66-395,510, sam3_video_inference.py:61,798,906, sam3_video_predictor.py:51,281,294-312",
     retire_when="upstream's video model and predictors run on a machine without CUDA",
     edits=(
-        # Upstream relies on autocast to bring bfloat16 memories and float32 features together.
+        # Upstream relies on autocast to bring bfloat16 memories and float32 features together, twice.
         Edit(
             module=_BASE,
             symbol=_MEMORY,
@@ -53,7 +53,12 @@ PATCH = Patch(
             before="x.to(torch.bfloat16) for x in",
             after="x.to(torch.bfloat16) if torch.is_autocast_enabled(x.device.type) else x for x in",
         ),
-        Edit(_BASE, _MEMORY, before='prev["maskmem_pos_enc"][-1].cuda()', after='prev["maskmem_pos_enc"][-1].to(device)'),
+        Edit(
+            module=_BASE,
+            symbol=_MEMORY,
+            before='prev["maskmem_pos_enc"][-1].cuda()',
+            after='prev["maskmem_pos_enc"][-1].to(device)',
+        ),
         Edit(_TRACKER, "Sam3TrackerPredictor.__init__", before=f"{_AUTOCAST})", after=_ONLY_CUDA),
         Edit(
             module=_TRACKER,

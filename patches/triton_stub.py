@@ -25,7 +25,8 @@ PATCH = Patch(
     kind=Kind.PORTABILITY,
     summary="import upstream's triton kernels without triton",
     reason="No module named 'triton': `import sam3` fails, and so do upstream's losses",
-    upstream="sam3/model/edt.py:6, perflib/triton/nms.py:6, connected_components.py:5, train/loss/sigmoid_focal_loss.py:6",
+    upstream="sam3/model/edt.py:6, perflib/triton/nms.py:6, perflib/triton/connected_components.py:5,"
+    " train/loss/sigmoid_focal_loss.py:6",
     retire_when="upstream imports triton inside the functions that start a kernel",
     not_needed=_not_needed,
     edits=tuple(

@@ -8,7 +8,7 @@ operator keeps torchvision's own error message.
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ def _imports() -> bool:
 
 def define_operators() -> None:
     """Defines the schemas that are missing, and their kernels, for every device."""
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library: Any = cast(Any, torch.library.Library)("torchvision", "FRAGMENT")
     _libraries.append(library)
     missing = [schema for schema in _SCHEMAS if not hasattr(torch.ops.torchvision, schema.partition("(")[0])]
     for schema in missing:
@@ -101,7 +101,7 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 
 
 def roi_align(
-    input: Tensor,  # noqa: A002 - the name in torchvision's schema
+    input: Tensor,
     rois: Tensor,
     spatial_scale: float,
     pooled_height: int,
@@ -134,7 +134,7 @@ def roi_align(
     columns = _bin_weights(boxes[:, 0], boxes[:, 2], width, pooled_width, sampling_ratio, aligned)
     output = boxes.new_zeros(len(rois), channels, pooled_height, pooled_width)
     image_of_roi = rois[:, 0].long()
-    for image in image_of_roi.unique().tolist():
+    for image in sorted(set(image_of_roi.tolist())):
         mine = (image_of_roi == image).nonzero()[:, 0]
         pooled = torch.einsum("kph,chw->kcpw", rows[mine], input[image].to(dtype))
         output = output.index_copy(0, mine, torch.einsum("kcpw,kqw->kcpq", pooled, columns[mine]))
@@ -168,16 +168,15 @@ def _bin_weights(start: Tensor, end: Tensor, size: int, bins: int, sampling_rati
     return weights.scatter_add_(2, high, fraction * share)
 
 
-def _check(input: Tensor, rois: Tensor) -> None:  # noqa: A002
-    torch._check(rois.size(1) == 5, lambda: "rois must have shape as Tensor[K, 5]")
-    torch._check(
-        input.dtype == rois.dtype,
-        lambda: f"input and rois must have the same dtype, but they have {input.dtype} and {rois.dtype}",
-    )
+def _check(input: Tensor, rois: Tensor) -> None:
+    if rois.size(1) != 5:
+        raise RuntimeError("rois must have shape as Tensor[K, 5]")
+    if input.dtype != rois.dtype:
+        raise RuntimeError(f"input and rois must have the same dtype, but they have {input.dtype} and {rois.dtype}")
 
 
 def _roi_align_fake(
-    input: Tensor,  # noqa: A002
+    input: Tensor,
     rois: Tensor,
     spatial_scale: float,  # noqa: ARG001 - a fake kernel has the operator's arguments
     pooled_height: int,
@@ -189,7 +188,7 @@ def _roi_align_fake(
     return input.new_empty(rois.size(0), input.size(1), pooled_height, pooled_width)
 
 
-def _roi_align_autocast(input: Tensor, rois: Tensor, *rest: Any) -> Tensor:  # noqa: A002
+def _roi_align_autocast(input: Tensor, rois: Tensor, *rest: Any) -> Tensor:
     """Under autocast torchvision computes in float32 and returns the dtype of its input."""
     with torch.autocast("cpu", enabled=False):
         pooled: Tensor = torch.ops.torchvision.roi_align(input.float(), rois.float(), *rest)
@@ -197,7 +196,7 @@ def _roi_align_autocast(input: Tensor, rois: Tensor, *rest: Any) -> Tensor:  # n
 
 
 def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
-    input, rois, *ctx.rest = inputs  # noqa: A001
+    input, rois, *ctx.rest = inputs
     ctx.save_for_backward(rois)
     ctx.shape = input.shape
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Final
 
 import pytest
@@ -38,19 +38,19 @@ def assert_passes(run: subprocess.CompletedProcess[str]) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
 
 
-def failures(places: Mapping[str, str]) -> str:
-    """Code that runs each value of ``places`` and prints "file: error: message", the error raised in the file's text.
+def failures(places: Iterable[tuple[str, str]]) -> str:
+    """Code that runs code and prints "file: error: message" for each (file, code) in ``places``.
 
-    The name of the file (the key) is printed only if it is in the traceback.
+    "not file" is printed instead when no upstream file of that name is in the traceback.
     """
     return f"""
 import traceback
-for where, code in {dict(places)!r}.items():
+for where, code in {list(places)!r}:
     try:
         exec(code, {{}})
     except Exception as error:
         files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-        seen = where if any(where in file for file in files) else f"not {{where}}"
+        seen = where if any(f"/{{where}}" in file.replace(chr(92), "/") for file in files) else f"not {{where}}"
         print(f"{{seen}}: {{type(error).__name__}}: {{str(error).splitlines()[0]}}")
     else:
         print(f"{{where}}: no failure")

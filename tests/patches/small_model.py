@@ -1,12 +1,11 @@
 """Support for the tests that run upstream's video models: its own builder, with smaller sizes.
 
-Prepended to code that runs in a fresh interpreter, after ``sam3port.install()``. 336 x 336 pixels instead of 1008 x 1008,
-two narrow ViT blocks and text layers instead of 32 and 24; everything else is upstream's.
+Prepended to code that runs in a fresh interpreter, after ``sam3port.install()``. 336 x 336 pixels instead of
+1008 x 1008, two narrow ViT blocks and text layers instead of 32 and 24; everything else is upstream's.
 """
 
 import os
 import pathlib
-import sys
 
 import numpy as np
 import sam3.model_builder as builder

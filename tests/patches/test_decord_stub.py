@@ -17,7 +17,8 @@ transform = ComposeAPI([
     ToTensorAPI(),
     NormalizeAPI(mean=[0.5] * 3, std=[0.5] * 3),
 ])
-point = Datapoint(find_queries=[], images=[Picture(data=Image.new("RGB", (20, 10), "white"), objects=[], size=(10, 20))])
+picture = Picture(data=Image.new("RGB", (20, 10), "white"), objects=[], size=(10, 20))
+point = Datapoint(find_queries=[], images=[picture])
 assert torch.equal(transform(point).images[0].data, torch.ones(3, 32, 32))
 """
 VIDEO = """

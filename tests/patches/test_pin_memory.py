@@ -51,7 +51,7 @@ PLACES = {"geometry_encoders.py": BOX, "sam3_tracker_base.py": TIME, "sam3_video
 
 @needs_no_cuda
 def test_off_a_host_tensor_cannot_be_pinned(upstream_python: RunPython) -> None:
-    run = upstream_python(failures(PLACES), disable=["pin_memory"])
+    run = upstream_python(failures(PLACES.items()), disable=["pin_memory"])
     assert_passes(run)
     for where, failure in zip(PLACES, run.stdout.splitlines(), strict=True):
         assert failure == f"{where}: RuntimeError: Cannot access accelerator device when none is available."

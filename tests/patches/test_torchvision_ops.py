@@ -49,7 +49,8 @@ def test_on_the_operators_work(upstream_python: RunPython) -> None:
         assert pooled.shape == (1, 3, 7, 7)
         # Bins of one pixel, one sample in the middle of each: the ramp itself, half a pixel further.
         torch.testing.assert_close(pooled[0, 0], torch.arange(1.5, 8.0).expand(7, 7))
-        kept = nms(torch.tensor([[0, 0, 10, 10.0], [1, 1, 10, 10], [20, 20, 30, 30]]), torch.tensor([0.1, 0.9, 0.5]), 0.5)
+        boxes = torch.tensor([[0, 0, 10, 10.0], [1, 1, 10, 10], [20, 20, 30, 30]])
+        kept = nms(boxes, torch.tensor([0.1, 0.9, 0.5]), 0.5)
         assert kept.tolist() == [1, 2]
         """
     assert_passes(upstream_python(code))

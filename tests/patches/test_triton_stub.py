@@ -29,7 +29,7 @@ package = types.ModuleType("sam3")
 package.__path__ = [str(installed.current().plan.upstream.root / "sam3")]
 sys.modules["sam3"] = package
 """
-    code = bare + failures({file: f"import {module}" for module, file in MODULES.items()})
+    code = bare + failures((file, f"import {module}") for module, file in MODULES.items())
     run = upstream_python(code, disable=["triton_stub"])
     assert_passes(run)
     for file, failure in zip(MODULES.values(), run.stdout.splitlines(), strict=True):

@@ -55,7 +55,9 @@ class Pointer:
 class OnCuda(torch.Tensor):
     """A CPU tensor that says it is on CUDA, for upstream's assertion."""
 
-    is_cuda = property(lambda self: True)  # type: ignore[assignment]
+    @property
+    def is_cuda(self) -> bool:  # type: ignore[override]
+        return True
 
     def sqrt(self) -> torch.Tensor:
         """Rounded correctly, as on CUDA; torch's float32 sqrt on CPU may be MKL's, which is one unit off at times."""
@@ -145,7 +147,7 @@ def test_the_input_is_left_alone_and_need_not_be_contiguous() -> None:
 
 
 def test_wrong_input_is_refused() -> None:
-    with pytest.raises(TypeError, match="bool tensor, not torch.uint8"):
+    with pytest.raises(TypeError, match=r"bool tensor, not torch\.uint8"):
         euclidean_distance_transform(torch.ones(1, 2, 2, dtype=torch.uint8))
     with pytest.raises(ValueError, match=r"\(B, H, W\), not \(2, 2\)"):
         euclidean_distance_transform(torch.ones(2, 2, dtype=torch.bool))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import pytest
 import torch
@@ -58,8 +59,10 @@ QUARTERS = st.integers(-20, 60).map(lambda quarter: quarter / 4)
 def cases(draw: st.DrawFn) -> tuple[Tensor, Tensor, float, int, int, int, bool]:
     images, channels = draw(st.integers(1, 2)), draw(st.integers(1, 3))
     height, width = draw(st.integers(1, 9)), draw(st.integers(1, 9))
-    maps = torch.randn(images, channels, height, width, generator=torch.Generator().manual_seed(draw(st.integers(0, 99))))
-    rois = [[draw(st.integers(0, images - 1)), *(draw(QUARTERS) for _ in range(4))] for _ in range(draw(st.integers(0, 4)))]
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
+    maps = torch.randn(images, channels, height, width, generator=generator)
+    region = st.tuples(st.integers(0, images - 1).map(float), QUARTERS, QUARTERS, QUARTERS, QUARTERS)
+    rois = draw(st.lists(region, max_size=4))
     bins = st.sampled_from([1, 2, 4])
     return (
         maps.double(),
@@ -75,7 +78,7 @@ def cases(draw: st.DrawFn) -> tuple[Tensor, Tensor, float, int, int, int, bool]:
 @settings(max_examples=200, deadline=None)
 @given(cases())
 def test_roi_align_is_the_plain_mean_of_samples(case: tuple[Tensor, Tensor, float, int, int, int, bool]) -> None:
-    maps, rois, *rest = case
+    maps, rois, *rest = cast(tuple[Any, ...], case)
     expected = plain_roi_align(maps, rois, *rest)
     torch.testing.assert_close(torchvision_ops.roi_align(maps, rois, *rest), expected, rtol=1e-12, atol=1e-12)
     single = torchvision_ops.roi_align(maps.float(), rois.float(), *rest)
