@@ -1,0 +1,1 @@
+"""The proof: a component's numbers beside upstream's, on inputs that no build has seen."""

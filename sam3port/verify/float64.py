@@ -1,0 +1,39 @@
+"""Runs upstream in float64 throughout, as a yardstick for what float32 can be expected to give."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def in_float64() -> Iterator[None]:
+    """Inside, every float32 or complex64 that upstream asks for by name becomes float64 or complex128.
+
+    ``model.double()`` is not enough: upstream's rotary encoding calls ``.float()``, and position encodings are built
+    with ``dtype=torch.float32`` (sam3/model/vitdet.py:74, position_encoding.py:95). Tensors that exist stay as they are.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    wider = {torch.float32: torch.float64, torch.complex64: torch.complex128}
+
+    class Widen(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.Tensor.float:
+                func = torch.Tensor.double
+            args = tuple(wider.get(a, a) if isinstance(a, torch.dtype) else a for a in args)
+            widened = {
+                name: wider.get(value, value) if isinstance(value, torch.dtype) else value
+                for name, value in (kwargs or {}).items()
+            }
+            return func(*args, **widened)
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with Widen():
+            yield
+    finally:
+        torch.set_default_dtype(before)

@@ -1,0 +1,121 @@
+"""How far two arrays are apart. Pure numpy, float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+STRICT: Final = 1e-5
+"""The ``rtol = atol`` of the reported share of elements."""
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """``found`` beside ``expected``, over all elements."""
+
+    max_absolute: float
+    mean_absolute: float
+    root_mean_square: float
+    max_relative: float
+    """Largest ``|found - expected| / |expected|`` where ``|expected|`` is at least a thousandth of its largest."""
+    strict_share: float
+    """Share of elements within ``rtol = atol = 1e-5``, 0..1."""
+    excess: float
+    """Largest ``|found - expected| / (atol + rtol |expected|)``; above 1 the tolerance is broken."""
+    worst: tuple[int, ...]
+    """Index of the element with the largest excess."""
+    found: float
+    expected: float
+    """The values there."""
+
+
+def difference(found: Array, expected: Array, rtol: float, atol: float) -> Difference:
+    """Compares element by element.
+
+    Equal infinities and NaNs in the same place differ by 0; a NaN or infinity beside anything else by infinity.
+    Booleans and integers count as numbers, and should be given a tolerance of 0.
+
+    Raises:
+        ValueError: the shapes differ, or there is no element to compare.
+    """
+    if found.shape != expected.shape:
+        raise ValueError(f"shapes differ: {found.shape} and {expected.shape}")
+    if found.size == 0:
+        raise ValueError("there is nothing to compare")
+    a, b = found.astype(np.float64), expected.astype(np.float64)
+    apart = _distance(a, b)
+    size = np.abs(np.where(np.isfinite(b), b, 0.0))
+    allowed = atol + rtol * size
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = np.where(apart == 0, 0.0, apart / allowed)
+        large = size >= max(float(size.max()) * 1e-3, np.finfo(np.float64).tiny)
+        relative = float((apart[large] / size[large]).max()) if large.any() else 0.0
+    worst = np.unravel_index(int(excess.argmax()), excess.shape)
+    return Difference(
+        max_absolute=float(apart.max()),
+        mean_absolute=float(apart.mean()),
+        root_mean_square=float(np.sqrt(np.square(apart).mean())),
+        max_relative=relative,
+        strict_share=float((apart <= STRICT + STRICT * size).mean()),
+        excess=float(excess.max()),
+        worst=tuple(int(i) for i in worst),
+        found=float(a[worst]),
+        expected=float(b[worst]),
+    )
+
+
+def incomparable() -> Difference:
+    """For arrays of different shapes: infinitely far apart."""
+    infinite, unknown = float("inf"), float("nan")
+    return Difference(infinite, infinite, infinite, infinite, 0.0, infinite, (), unknown, unknown)
+
+
+def _distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        apart = np.abs(a - b)
+    return np.where(same, 0.0, np.where(np.isfinite(apart), apart, np.inf))
+
+
+def yardstick(port: Difference, torch: Difference, exact: Array) -> float:
+    """The port's error against float64 over PyTorch float32's own: the larger of the maximum's and the RMS's ratio.
+
+    Below what float32 can show of the values, an error is no error: PyTorch's own counts as at least half a unit in the
+    last place of the largest value (so a constant that PyTorch happens to hit exactly does not divide by zero).
+
+    Args:
+        port: the port's output against the float64 run.
+        torch: PyTorch float32's output against the float64 run.
+        exact: the float64 run's output.
+    """
+    values = np.abs(exact.astype(np.float64))
+    finite = values[np.isfinite(values)]
+    largest = float(finite.max()) if finite.size else 0.0
+    floor = largest * float(np.finfo(np.float32).eps) / 2
+    if floor == 0.0:
+        return 0.0 if port.max_absolute == 0 else float("inf")
+    rms_floor = floor / 4
+    return max(
+        port.max_absolute / max(torch.max_absolute, floor),
+        port.root_mean_square / max(torch.root_mean_square, rms_floor),
+    )
+
+
+def as_json(difference: Difference) -> dict[str, Any]:
+    """A dictionary that JSON can hold."""
+    return {
+        "max_absolute": difference.max_absolute,
+        "mean_absolute": difference.mean_absolute,
+        "root_mean_square": difference.root_mean_square,
+        "max_relative": difference.max_relative,
+        "share_within_1e-5": difference.strict_share,
+        "excess": difference.excess,
+        "worst": list(difference.worst),
+        "found": difference.found,
+        "expected": difference.expected,
+    }
