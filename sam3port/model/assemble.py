@@ -343,7 +343,9 @@ def _memory_encoder(preset: Preset) -> nn.Module:
             embed_dim=preset.d_model, kernel_size=3, stride=2, padding=1, interpol_size=[mask_side, mask_side]
         ),
         fuser=SimpleFuser(
-            layer=CXBlock(dim=preset.d_model, kernel_size=7, padding=3, layer_scale_init_value=1.0e-06, use_dwconv=True),
+            layer=CXBlock(
+                dim=preset.d_model, kernel_size=7, padding=3, layer_scale_init_value=1.0e-06, use_dwconv=True
+            ),
             num_layers=preset.memory_fuser_layers,
         ),
     )

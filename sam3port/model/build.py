@@ -1,4 +1,4 @@
-"""Builds upstream's image model on the CPU, in float32 and evaluation mode, with weights from a seed or a checkpoint."""
+"""Builds upstream's image model: on the CPU, in float32, in evaluation mode, with weights from a seed or a checkpoint."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def build_model(
 
 
 def construct(preset: Preset, *, interactive: bool = True) -> Sam3Image:
-    """The model as upstream initialises it (partly at random); `build_model` gives it weights.
+    """The model without weights: parameters are memory as it was found; `build_model` fills all of it.
 
     Installs the import hook if there is none. Leaves torch's random state and autocast as they were.
     """
@@ -88,12 +88,21 @@ def _leave_autocast(model: Any) -> None:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keeps torch's random state, and warnings about CUDA out of a build for the CPU."""
+    """Keeps torch's random state, warnings about CUDA out of a build for the CPU, and 20 s of random numbers out of it."""
     import torch
+    from torch.overrides import TorchFunctionMode
+
+    random = {torch.Tensor.uniform_, torch.Tensor.normal_, torch.Tensor.erfinv_}
+
+    class NoInitialisation(TorchFunctionMode):
+        """What `nn.init` and timm's trunc_normal_ draw would be overwritten."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return args[0] if func in random else func(*args, **(kwargs or {}))
 
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=[]))
         stack.enter_context(warnings.catch_warnings())
         warnings.filterwarnings("ignore", message=".*CUDA is not available.*")
+        stack.enter_context(NoInitialisation())
         yield
-
