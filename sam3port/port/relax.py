@@ -37,9 +37,13 @@ def import_program(program: ExportedProgram, converters: Mapping[str, Converter]
     Raises:
         UnsupportedOperator: an operator is neither TVM's nor in ``converters``.
     """
+    return import_decomposed(decompose(program, converters), converters)
+
+
+def import_decomposed(program: ExportedProgram, converters: Mapping[str, Converter]) -> Imported:
+    """`import_program` of what `decompose` returned, which is changed."""
     from tvm.relax.frontend.torch.exported_program_translator import from_exported_program
 
-    program = decompose(program, converters)
     names = _weights_as_inputs(program)
     _refuse_unknown(program, converters)
     module = from_exported_program(
@@ -82,7 +86,7 @@ def _refuse_unknown(program: ExportedProgram, converters: Mapping[str, Converter
     unknown: dict[str, str] = {}
     for node in program.graph.nodes:
         if node.op == "call_function" and node.target.__name__ not in known:
-            unknown.setdefault(str(node.target), _origin(node))
+            unknown.setdefault(str(node.target), origin(node))
     if unknown:
         listed = "; ".join(f"{operator} (first at {where})" for operator, where in sorted(unknown.items()))
         raise UnsupportedOperator(
@@ -91,7 +95,8 @@ def _refuse_unknown(program: ExportedProgram, converters: Mapping[str, Converter
         )
 
 
-def _origin(node: torch.fx.Node) -> str:
+def origin(node: torch.fx.Node) -> str:
+    """The line of Python that made a node, or the node's name."""
     trace = (node.meta.get("stack_trace") or "").strip().splitlines()
     lines = [line.strip() for line in trace if line.strip().startswith("File ")]
     return lines[-1] if lines else node.name
