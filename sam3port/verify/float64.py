@@ -12,7 +12,7 @@ def in_float64() -> Iterator[None]:
     """Inside, every float32 or complex64 that upstream asks for by name becomes float64 or complex128.
 
     ``model.double()`` is not enough: upstream's rotary encoding calls ``.float()``, and position encodings are built
-    with ``dtype=torch.float32`` (sam3/model/vitdet.py:74, position_encoding.py:95). Tensors that exist stay as they are.
+    with ``dtype=torch.float32`` (sam3/model/vitdet.py:74, position_encoding.py:95). Tensors that exist stay.
     """
     import torch
     from torch.overrides import TorchFunctionMode

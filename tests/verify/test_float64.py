@@ -1,0 +1,29 @@
+"""The yardstick is float64 throughout, where upstream asks for float32 by name too."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sam3port.verify.float64 import in_float64
+
+
+def test_everything_made_inside_is_double() -> None:
+    with in_float64():
+        assert torch.ones(2).dtype == torch.float64
+        assert torch.ones(2, dtype=torch.float32).dtype == torch.float64
+        assert torch.arange(3).float().dtype == torch.float64
+        assert torch.arange(3).to(torch.float32).dtype == torch.float64
+        assert torch.arange(3, dtype=torch.float32).dtype == torch.float64
+        assert torch.zeros(2).type_as(torch.ones(1)).dtype == torch.float64
+        assert torch.polar(torch.ones(2), torch.ones(2)).dtype == torch.complex128
+        assert torch.arange(3).dtype == torch.int64
+        assert torch.ones(2, dtype=torch.bool).dtype == torch.bool
+    assert torch.ones(2).dtype == torch.float32
+    assert torch.arange(3).float().dtype == torch.float32
+
+
+def test_it_ends_with_an_error_too() -> None:
+    with pytest.raises(ZeroDivisionError), in_float64():
+        _ = 1 // 0
+    assert torch.get_default_dtype() == torch.float32

@@ -1,0 +1,120 @@
+"""The measures of a proof: right on known arrays, and able to fail."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from sam3port.components.component import TensorSpec, Tolerance
+from sam3port.verify.judge import MAX_RATIO, Runs, judge
+from sam3port.verify.metrics import difference, yardstick
+
+FINITE = st.floats(-1e6, 1e6, width=32)
+SOME = arrays.arrays(np.float32, arrays.array_shapes(max_dims=3, max_side=5), elements=FINITE)
+
+
+@given(SOME)
+def test_equal_arrays_differ_by_nothing(array: np.ndarray) -> None:
+    found = difference(array, array.copy(), 0.0, 0.0)
+    assert (found.max_absolute, found.mean_absolute, found.max_relative, found.excess) == (0, 0, 0, 0)
+    assert found.strict_share == 1
+
+
+@given(SOME, st.data())
+def test_one_wrong_element_is_found_and_named(array: np.ndarray, data: st.DataObject) -> None:
+    index = tuple(data.draw(st.integers(0, side - 1)) for side in array.shape)
+    wrong = array.astype(np.float64)
+    wrong[index] += 10 + abs(wrong[index])
+    found = difference(wrong, array, 1e-4, 1e-4)
+    assert found.worst == index
+    assert found.excess > 1
+    assert found.max_absolute == pytest.approx(abs(wrong[index] - np.float64(array[index])))
+
+
+def test_values_that_are_not_finite() -> None:
+    inf, nan = math.inf, math.nan
+    a = np.array([inf, -inf, nan, 1.0])
+    assert difference(a, a.copy(), 0.0, 0.0).max_absolute == 0
+    for other in ([-inf, -inf, nan, 1.0], [inf, -inf, 0.0, 1.0], [0.0, -inf, nan, 1.0], [inf, -inf, nan, nan]):
+        found = difference(np.array(other), a, 1.0, 1.0)
+        assert found.max_absolute == inf
+        assert found.excess > 1
+
+
+def test_nothing_and_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        difference(np.zeros((0, 3)), np.zeros((0, 3)), 1.0, 1.0)
+    with pytest.raises(ValueError, match="shapes"):
+        difference(np.zeros(3), np.zeros((3, 1)), 1.0, 1.0)
+
+
+def test_the_strict_share_counts_elements() -> None:
+    expected = np.ones(1000)
+    found = expected.copy()
+    found[:250] += 3e-5
+    assert difference(found, expected, 1.0, 1.0).strict_share == 0.75
+
+
+def test_the_yardstick_is_a_ratio_of_errors() -> None:
+    random = np.random.default_rng(0)
+    exact = random.standard_normal(10_000)
+    torch = exact + 1e-6 * random.standard_normal(10_000)
+    port = exact + 3e-6 * random.standard_normal(10_000)
+    measured = yardstick(difference(port, exact, 0, 1), difference(torch, exact, 0, 1), exact)
+    assert 2.5 < measured < 4.5
+    zeros = np.zeros(3)
+    assert yardstick(difference(zeros, zeros, 0, 1), difference(zeros, zeros, 0, 1), zeros) == 0
+    off = np.array([0, 1e-9, 0])
+    assert yardstick(difference(off, zeros, 0, 1), difference(zeros, zeros, 0, 1), zeros) == math.inf
+
+
+def runs(compiled: np.ndarray, exact: np.ndarray | None = None) -> Runs:
+    base = np.linspace(-1, 1, 60, dtype=np.float32).reshape(3, 20) if exact is None else exact
+    reference = base.astype(np.float32)
+    return Runs(reference, base.astype(np.float64) + 1e-8, reference, reference, compiled)
+
+
+SPEC = TensorSpec("logits", (3, 20), "float32", "")
+GOOD = np.linspace(-1, 1, 60, dtype=np.float32).reshape(3, 20)
+
+
+def test_a_right_output_passes() -> None:
+    verdict = judge("c", "seed 1000", SPEC, runs(GOOD), Tolerance())
+    assert verdict.passed
+    assert verdict.ratio <= 1
+
+
+def test_a_wrong_element_fails_with_its_index_and_stage() -> None:
+    wrong = GOOD.copy()
+    wrong[2, 7] += 0.01
+    verdict = judge("c", "seed 1000", SPEC, runs(wrong), Tolerance())
+    assert not verdict.passed
+    assert "[2, 7]" in verdict.problems[0]
+    assert verdict.stages["tvm"] == pytest.approx(0.01, rel=1e-3)
+    assert verdict.stages["patches"] == verdict.stages["export"] == 0
+
+
+def test_an_error_within_the_tolerance_but_far_from_float64_fails() -> None:
+    verdict = judge("c", "seed 1000", SPEC, runs(GOOD + np.float32(5e-6)), Tolerance())
+    assert verdict.error.excess < 1
+    assert verdict.ratio > MAX_RATIO
+    assert not verdict.passed
+
+
+@pytest.mark.parametrize("wrong", [GOOD[:2], GOOD.astype(np.float64), np.full_like(GOOD, np.nan)])
+def test_other_shapes_dtypes_and_nan_fail(wrong: np.ndarray) -> None:
+    assert not judge("c", "seed 1000", SPEC, runs(wrong), Tolerance()).passed
+
+
+def test_booleans_have_to_be_equal() -> None:
+    spec = TensorSpec("mask", (4,), "bool", "")
+    right = np.array([True, False, True, True])
+    same = Runs(right, right, right, right, right.copy())
+    assert judge("c", "x", spec, same, Tolerance(1.0, 1.0)).passed
+    flipped = Runs(right, right, right, right, ~right)
+    assert not judge("c", "x", spec, flipped, Tolerance(1.0, 1.0)).passed
