@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tvm import tirx
+from tvm import s_tir, tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 
@@ -29,12 +29,14 @@ def primfunc(
     dtype: str = "float32",
 ) -> tirx.PrimFunc:
     """A finished kernel: no pass will schedule or fuse it. `body` gets one buffer for each parameter."""
-    with IRBuilder() as builder, T.prim_func(s_tir=True):
-        T.func_name(name)
+    with IRBuilder() as builder, T.prim_func(is_private=True, s_tir=True):
         T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True, "op_pattern": OPAQUE})
         buffers = [T.arg(label, T.buffer(tuple(shape), dtype, layout=None)) for label, shape in parameters]
         body(*buffers)
-    return builder.get()
+    function = builder.get()
+    # Passes over call_tir expect a block at the root of every function, and the builder adds none.
+    root = s_tir.SBlock(iter_vars=[], reads=[], writes=[], name_hint="root", body=function.body)
+    return function.with_body(s_tir.SBlockRealize([], True, root))
 
 
 def is_static(*dims: Dim) -> bool:

@@ -1,0 +1,71 @@
+"""Puts the kernels in place of what they compute, found by operator and shape and never by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tvm
+from tvm import relax
+from tvm.relax.expr_functor import PyExprMutator, mutator
+from tvm.target import Target
+
+from sam3port.kernels.cpu.patterns.attention import match_attention
+from sam3port.kernels.cpu.patterns.graph import Graph, Replacement, Var
+from sam3port.kernels.cpu.patterns.linear import match_linear
+from sam3port.kernels.cpu.vector_unit import VectorUnit, vector_unit
+
+Matcher = Callable[[Graph, Var, VectorUnit], Replacement | None]
+
+MATCHERS: tuple[Matcher, ...] = (match_attention, match_linear)
+"""In order of preference: the last product of an attention is a matmul, too."""
+
+
+@mutator
+class _Replacer(PyExprMutator):  # type: ignore[misc]
+    def __init__(self, mod: tvm.IRModule, replacements: dict[Any, Replacement]) -> None:
+        super().__init__(mod)
+        self._replacements = replacements
+
+    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
+        replacement = self._replacements.get(binding.var)
+        if replacement is None:
+            super().visit_var_binding_(binding)
+            return
+        value = replacement.emit(self.builder_, self.visit_expr)
+        keep = isinstance(binding.var, relax.DataflowVar)
+        new = self.builder_.emit(value) if keep else self.builder_.emit_output(value)
+        self.set_var_remap(binding.var, new)
+
+
+def find(function: relax.Function, unit: VectorUnit) -> list[Replacement]:
+    """Every place in `function` for a kernel."""
+    graph = Graph(function)
+    found: dict[Any, Replacement] = {}
+    for var, _ in reversed(graph.bindings):  # an attention's last product comes before its first
+        for match in MATCHERS:
+            replacement = match(graph, var, unit)
+            if replacement is not None:
+                found.setdefault(replacement.var, replacement)
+                break
+    return list(found.values())
+
+
+def dispatch(target: Target) -> tvm.transform.Pass:
+    """A module pass: known operators become calls of kernels made for `target`; the rest stays as it is."""
+    unit = vector_unit(target)
+
+    @tvm.transform.module_pass(opt_level=0, name="sam3port.cpu.dispatch")
+    def transform(mod: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        for name, function in list(mod.functions_items()):
+            if not isinstance(function, relax.Function):
+                continue
+            replacements = {replacement.var: replacement for replacement in find(function, unit)}
+            if not replacements:
+                continue
+            replacer = _Replacer(mod, replacements)
+            replacer.builder_.update_func(name, replacer.visit_expr(function))
+            mod = replacer.builder_.get()
+        return relax.transform.DeadCodeElimination()(mod)
+
+    return transform

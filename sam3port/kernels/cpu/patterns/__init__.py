@@ -1,0 +1,1 @@
+"""What is found in a Relax function, by operator and shape, and the kernel that takes its place."""

@@ -1,0 +1,291 @@
+"""Attention, either kept whole (``R.nn.attention``) or spelled out as matmul, softmax, matmul."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from tvm import relax, tirx
+
+from sam3port.kernels.cpu.attention import AttentionSpec, Layout, attention_func
+from sam3port.kernels.cpu.patterns import graph as g
+from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
+from sam3port.kernels.cpu.vector_unit import VectorUnit
+
+_HEADS_FIRST = [0, 2, 1, 3]
+
+
+@dataclass(slots=True)
+class _Operand:
+    """A query, key or value: where it is, and the shape in which the kernel reads it."""
+
+    expr: Expr
+    shape: tuple[Any, ...]
+    layout: Layout
+
+
+def match_attention(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+    return _match_whole(graph, var, unit) or _match_softmax(graph, var, unit)
+
+
+def _match_whole(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+    call = graph.call(var, "relax.nn.attention", "relax.nn.attention_bias")
+    if call is None or call.attrs.window_size is not None or not g.is_float32(*call.args):
+        return None
+    # R.nn.attention takes [B, L, H, D]; a transpose to that from [B, H, L, D] is left out.
+    operands = []
+    for expr in call.args[:3]:
+        shape = g.shape_of(expr)
+        if shape is None or len(shape) != 4:
+            return None
+        turned = graph.call(expr, "relax.permute_dims")
+        if turned is not None and _axes(turned) == _HEADS_FIRST:
+            operands.append(_Operand(turned.args[0], g.shape_of(turned.args[0]) or (), "BHLD"))
+        else:
+            operands.append(_Operand(expr, shape, "BLHD"))
+    batch, queries, heads, features = g.shape_of(call.args[0]) or ()
+    keys = (g.shape_of(call.args[1]) or ())[1]
+    value_features = (g.shape_of(call.args[2]) or ())[3]
+    if not g.ints([heads, features, value_features]):
+        return None
+    bias = call.args[3] if len(call.args) > 3 else None
+    causal = call.attrs.causal_mask
+    offset = None
+    if causal is not None:
+        if not g.ints([queries, keys]):
+            return None
+        offset = 0 if str(causal) == "TopLeft" else keys - queries
+    scale = call.attrs.scale
+    target, layout_out = var, "BLHD"
+    user = graph.only_user(var)
+    if user is not None:
+        turned = graph.call(user, "relax.permute_dims")
+        if turned is not None and _axes(turned) == _HEADS_FIRST:
+            target, layout_out = user, "BHLD"
+    spec = AttentionSpec(
+        batch, heads, queries, keys, features, value_features,
+        scale=float(scale) if scale is not None else 1.0 / math.sqrt(features),
+        layouts=(operands[0].layout, operands[1].layout, operands[2].layout, layout_out),  # type: ignore[arg-type]
+        causal_offset=offset,
+        empty_rows="zero",
+    )  # fmt: skip
+    return _replacement(target, spec, operands, bias, unit)
+
+
+def _match_softmax(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+    """``matmul(softmax(matmul(q, k^T) * scale + bias), v)``, seen from its last product."""
+    last = graph.call(var, "relax.matmul")
+    if last is None:
+        return None
+    weights, v = last.args
+    weights = _skip_views(graph, weights)
+    empty_rows: Literal["zero", "nan"] = "nan"
+    guarded = graph.call(weights, "relax.where")
+    if guarded is not None and _is_zero(graph, guarded.args[1]):
+        # PyTorch's decomposition of scaled_dot_product_attention: zero where all scores are -inf.
+        inner = graph.call(guarded.args[2], "relax.nn.softmax")
+        if inner is None or not _asks_whether_all_hidden(graph, guarded.args[0], inner.args[0]):
+            return None
+        weights, empty_rows = guarded.args[2], "zero"
+    softmax = graph.call(weights, "relax.nn.softmax")
+    if softmax is None:
+        return None
+    shape = g.shape_of(softmax.args[0])
+    if shape is None or len(shape) < 2 or len(shape) > 4 or int(softmax.attrs.axis) not in (-1, len(shape) - 1):
+        return None
+    # Someone else who reads the weights needs them anyway.
+    if empty_rows == "nan" and graph.only_user(weights) is None:
+        return None
+    scores, scale, bias = softmax.args[0], 1.0, None
+    while (call := graph.call(scores, "relax.add", "relax.multiply", "relax.divide", "relax.reshape")) is not None:
+        if call.op.name == "relax.reshape":
+            scores = call.args[0]
+            continue
+        left, right = call.args
+        factor = g.scalar_constant(right)
+        if call.op.name == "relax.add":
+            if bias is not None or scale != 1.0:
+                return None
+            if g.shape_of(left) != g.shape_of(call) and g.shape_of(right) == g.shape_of(call):
+                left, right = right, left
+            scores, bias = left, right
+            if graph.call(_first_product(graph, left), "relax.matmul") is None:
+                scores, bias = right, left
+        elif factor is not None:
+            scale *= factor if call.op.name == "relax.multiply" else 1.0 / factor
+            scores = left
+        else:
+            return None
+    first = graph.call(scores, "relax.matmul")
+    if first is None:
+        return None
+    q, right = first.args
+    q, q_scale = _take_scale(graph, q)
+    turned = graph.call(_skip_views(graph, right, same_shape=True), "relax.permute_dims")
+    right, k_scale = _take_scale(graph, right)
+    turned = graph.call(_skip_views(graph, right, same_shape=True), "relax.permute_dims")
+    if turned is None or not _swaps_last(turned):
+        return None
+    k = turned.args[0]
+    inside = _take_scale(graph, k)
+    k, k_scale = inside[0], k_scale * inside[1]
+    q_shape, k_shape, v_shape = g.shape_of(q), g.shape_of(k), g.shape_of(v)
+    if q_shape is None or k_shape is None or v_shape is None or not g.is_float32(q, k, v, var):
+        return None
+    if g.product(q_shape[:-2]) != g.product(k_shape[:-2]) or g.product(q_shape[:-2]) != g.product(v_shape[:-2]):
+        if not g.ints([*q_shape[:-2], *k_shape[:-2], *v_shape[:-2]]):
+            pass  # symbolic batches compare structurally below
+        return None
+    outer = {4: shape[:2], 3: (shape[0], 1), 2: (1, 1)}[len(shape)]
+    queries, keys = shape[-2:]
+    features, value_features = q_shape[-1], v_shape[-1]
+    if not g.ints([outer[1], features, value_features]):
+        return None
+    operands = [
+        _Operand(q, (*outer, queries, features), "BHLD"),
+        _Operand(k, (*outer, keys, features), "BHLD"),
+        _Operand(v, (*outer, keys, value_features), "BHLD"),
+    ]
+    if bias is not None:
+        dims = g.shape_of(bias)
+        if dims is None or not g.is_float32(bias):
+            return None
+        if len(shape) == 3:
+            # [batch of heads, queries, keys]: as [batch, 1, queries, keys]
+            dims = (1,) * (3 - len(dims)) + dims
+            dims = (dims[0], 1, *dims[1:])
+        else:
+            dims = (1,) * (4 - len(dims)) + dims
+        bias = (bias, dims)
+    spec = AttentionSpec(
+        outer[0], outer[1], queries, keys, features, value_features,
+        scale=scale * q_scale * k_scale, empty_rows=empty_rows,
+    )  # fmt: skip
+    return _replacement(var, spec, operands, bias, unit)
+
+
+def _replacement(
+    target: Var, spec: AttentionSpec, operands: list[_Operand], bias: Any, unit: VectorUnit
+) -> Replacement | None:
+    if isinstance(bias, tuple):
+        bias, bias_shape = bias
+    elif bias is not None:
+        dims = g.shape_of(bias) or ()
+        bias_shape = (1,) * (4 - len(dims)) + dims
+    if bias is not None:
+        for dim, whole in zip(bias_shape, (spec.batch, spec.heads, spec.queries, spec.keys), strict=True):
+            if not _same(dim, whole) and not (isinstance(dim, int) and dim == 1):
+                return None
+    out_shape = g.shape_of(target)
+    assert out_shape is not None
+
+    def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
+        # The kernel's own variables for what is not known: a PrimFunc cannot use the caller's.
+        renamed: dict[Any, Any] = {}
+
+        def own(dim: Any) -> Any:
+            if isinstance(dim, int):
+                return dim
+            if dim not in renamed:
+                renamed[dim] = tirx.Var(f"n{len(renamed)}", "int64")
+            return renamed[dim]
+
+        inner = replace(
+            spec,
+            batch=own(spec.batch),
+            queries=own(spec.queries),
+            keys=own(spec.keys),
+            bias=tuple(own(dim) for dim in bias_shape) if bias is not None else None,
+        )
+        arguments = [_shaped(builder, new(operand.expr), operand.shape) for operand in operands]
+        if bias is not None:
+            arguments.append(_shaped(builder, new(bias), bias_shape))
+        kernel = builder.add_func(attention_func(inner, unit), "attention")
+        result_shape = (
+            (spec.batch, spec.heads, spec.queries, spec.value_features)
+            if spec.layouts[3] == "BHLD"
+            else (spec.batch, spec.queries, spec.heads, spec.value_features)
+        )
+        result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType(result_shape, "float32")))
+        return result if result_shape == out_shape else relax.op.reshape(result, out_shape)
+
+    sizes = [spec.batch, spec.heads, spec.queries, spec.keys]
+    flops = 2 * g.product(sizes) * (spec.features + spec.value_features) if g.ints(sizes) else None
+    return Replacement(target, emit, "attention", flops)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return bool(a == b) if isinstance(a, int) or isinstance(b, int) else bool(a.same_as(b))
+
+
+def _shaped(builder: relax.BlockBuilder, value: Expr, shape: tuple[Any, ...]) -> Expr:
+    return value if g.shape_of(value) == shape else builder.emit(relax.op.reshape(value, shape))
+
+
+def _axes(call: Any) -> list[int]:
+    rank = len(g.shape_of(call.args[0]) or ())
+    if call.attrs.axes is None:
+        return list(range(rank))[::-1]
+    return [int(axis) % rank for axis in call.attrs.axes]
+
+
+def _swaps_last(call: Any) -> bool:
+    axes = _axes(call)
+    rank = len(axes)
+    return axes == [*range(rank - 2), rank - 1, rank - 2]
+
+
+def _skip_views(graph: Graph, expr: Expr, *, same_shape: bool = False) -> Expr:
+    """Behind broadcasts that change nothing and (unless `same_shape`) reshapes."""
+    while True:
+        call = graph.call(expr, "relax.broadcast_to", "relax.reshape")
+        if call is None:
+            return expr
+        unchanged = g.shape_of(call.args[0]) == g.shape_of(call)
+        if not unchanged and (same_shape or call.op.name == "relax.broadcast_to"):
+            return expr
+        expr = call.args[0]
+
+
+def _first_product(graph: Graph, expr: Expr) -> Expr:
+    """Behind views and scaling, where the scores of an attention should be."""
+    while True:
+        call = graph.call(expr, "relax.reshape", "relax.multiply", "relax.divide")
+        if call is None or (call.op.name != "relax.reshape" and g.scalar_constant(call.args[1]) is None):
+            return expr
+        expr = call.args[0]
+
+
+def _take_scale(graph: Graph, expr: Expr) -> tuple[Expr, float]:
+    """`expr` without multiplications by a constant, and their product."""
+    scale = 1.0
+    while True:
+        call = graph.call(_skip_views(graph, expr, same_shape=True), "relax.multiply", "relax.divide")
+        factor = g.scalar_constant(call.args[1]) if call is not None else None
+        if call is None or factor is None:
+            return expr, scale
+        scale *= factor if call.op.name == "relax.multiply" else 1.0 / factor
+        expr = call.args[0]
+
+
+def _is_zero(graph: Graph, expr: Expr) -> bool:
+    call = graph.call(expr, "relax.full_like", "relax.full")
+    if call is not None:
+        return g.scalar_constant(call.args[1]) == 0.0
+    return graph.call(expr, "relax.zeros", "relax.zeros_like") is not None or g.scalar_constant(expr) == 0.0
+
+
+def _asks_whether_all_hidden(graph: Graph, condition: Expr, scores: Expr) -> bool:
+    """``not any(not (scores == -inf))``, through the casts that an import adds."""
+    expr = condition
+    for names in (("relax.logical_not",), ("relax.max", "relax.any"), ("relax.logical_not",), ("relax.equal",)):
+        while (cast := graph.call(expr, "relax.astype")) is not None:
+            expr = cast.args[0]
+        call = graph.call(expr, *names)
+        if call is None:
+            return False
+        expr = call.args[0]
+        if names == ("relax.equal",):
+            return g.scalar_constant(call.args[1]) == float("-inf") and bool(expr.same_as(scores))
+    return False

@@ -1,0 +1,155 @@
+"""Products with a weight: packed once, with what follows them (bias, activation, LayerScale, residual) fused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tvm import relax, tirx
+from tvm.ir.expr import GenericConst
+
+from sam3port.kernels.cpu import gemm
+from sam3port.kernels.cpu.patterns import graph as g
+from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
+from sam3port.kernels.cpu.vector_unit import VectorUnit
+
+_ACTIVATIONS = {"relax.nn.relu": "relu", "relax.nn.gelu": "gelu", "relax.sigmoid": "sigmoid"}
+
+
+@dataclass(slots=True)
+class Chain:
+    """Elementwise operators that follow a product, each the only reader of the one before."""
+
+    last: Var
+    steps: list[str] = field(default_factory=list)
+    operands: list[Expr] = field(default_factory=list)
+    shapes: list[tuple[Any, ...]] = field(default_factory=list)
+    """What each operand is to be reshaped to: () for one value for each feature, else the whole output."""
+
+
+def follow(graph: Graph, var: Var, features: int, feature_axis: int) -> Chain:
+    """The longest chain from `var` on that an epilogue can do.
+
+    Args:
+        feature_axis: where the features are, from the end (-1 for a linear layer, -3 for NCHW).
+    """
+    chain = Chain(last=var)
+    current = var
+    while (user := graph.only_user(current)) is not None:
+        shape = g.shape_of(current)
+        value = graph.definition(user)
+        if shape is None or not isinstance(value, relax.Call) or not g.is_float32(user):
+            break
+        name = getattr(value.op, "name", "")
+        if name == "relax.reshape" and feature_axis == -1:
+            target = g.shape_of(user)
+            if target is None or not target or target[-1] != features:
+                break
+            current = user  # a view; taken along only when something to fuse follows
+            continue
+        if name in _ACTIVATIONS and tuple(g.shape_of(user) or ()) == shape:
+            chain.steps.append(_ACTIVATIONS[name])
+        elif name in ("relax.add", "relax.multiply"):
+            left, right = value.args
+            if left.same_as(right):
+                break
+            other = right if left.same_as(current) else left
+            verb = "add" if name == "relax.add" else "multiply"
+            kind = _operand_kind(other, shape, features, feature_axis)
+            if kind is None or g.shape_of(user) != shape:
+                break
+            chain.steps.append(f"{verb}_{kind}")
+            chain.operands.append(other)
+        else:
+            break
+        chain.last = current = user
+    return chain
+
+
+def _operand_kind(other: Expr, shape: tuple[Any, ...], features: int, axis: int) -> str | None:
+    dims = g.shape_of(other)
+    if dims is None or not g.is_float32(other):
+        return None
+    if dims == shape:
+        return "tensor"
+    # One value for each feature: all other dimensions are 1 (or absent).
+    position = len(dims) + axis
+    if position >= 0 and dims[position] == features and all(d == 1 for i, d in enumerate(dims) if i != position):
+        return "vector"
+    return None
+
+
+def match_linear(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+    """``matmul(x, w)`` with w fixed and of two dimensions, transposed or not."""
+    call = graph.call(var, "relax.matmul")
+    if call is None:
+        return None
+    x, right = call.args
+    weight = _plain_weight(graph, right)
+    x_shape = g.shape_of(x)
+    if weight is None or x_shape is None or not x_shape or not g.is_float32(x, weight, var):
+        return None
+    transposed = True  # [K, N], as matmul wants it
+    turned = graph.call(weight, "relax.permute_dims")
+    if turned is not None and len(g.shape_of(turned.args[0]) or ()) == 2 and _swaps(turned):
+        weight, transposed = turned.args[0], False
+    w_shape = g.shape_of(weight)
+    if w_shape is None or len(w_shape) != 2 or not g.ints(w_shape) or not graph.is_fixed(weight):
+        return None
+    k, n = w_shape if transposed else (w_shape[1], w_shape[0])
+    if x_shape[-1] != k:
+        return None
+    rows = g.product(x_shape[:-1])
+    chain = follow(graph, var, n, -1)
+    out_shape = g.shape_of(chain.last)
+    assert out_shape is not None
+    steps = tuple(chain.steps)
+
+    def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
+        packed_shape = gemm.packed_shape(n, k, unit)
+        fixed = new(weight)
+        if isinstance(fixed, GenericConst):
+            host = fixed.value.numpy()
+            packed: Expr = relax.const(gemm.pack_weight(host.T if transposed else host, unit))
+        else:
+            pack = builder.add_func(gemm.pack_weight_func(n, k, unit, transposed=transposed), "pack_weight")
+            packed = builder.emit(relax.call_tir(pack, [fixed], relax.TensorType(packed_shape, "float32")))
+        m: Any = rows if isinstance(rows, int) else tirx.Var("m", "int64")
+        kernel = builder.add_func(gemm.linear_func(m, n, k, unit, steps), "_".join(["linear", *steps]))
+        arguments = [_shaped(builder, new(x), (rows, k)), packed]
+        for step, operand in zip((s for s in steps if "_" in s), chain.operands, strict=True):
+            arguments.append(_shaped(builder, new(operand), (n,) if step.endswith("vector") else (rows, n)))
+        result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType((rows, n), "float32")))
+        return _reshape(result, out_shape)
+
+    flops = 2 * rows * n * k if isinstance(rows, int) else None
+    return Replacement(chain.last, emit, "linear", flops)
+
+
+def _plain_weight(graph: Graph, expr: Expr) -> Expr | None:
+    """The weight of two dimensions behind a batch of copies of it, as decompositions make them."""
+    shape = g.shape_of(expr)
+    while shape is not None and len(shape) > 2:
+        call = graph.call(expr, "relax.reshape", "relax.broadcast_to", "relax.expand_dims")
+        if call is None:
+            return None
+        expr = call.args[0]
+        inner = g.shape_of(expr)
+        if inner is None or inner[-2:] != shape[-2:]:
+            return None
+        # A reshape of a batch that is not made of copies ends at a weight of more dimensions: None above.
+        shape = inner
+    return expr if shape is not None and len(shape) == 2 and graph.is_fixed(expr) else None
+
+
+def _swaps(call: Any) -> bool:
+    axes = call.attrs.axes
+    return axes is None or [int(axis) for axis in axes] in ([1, 0], [-1, -2])
+
+
+def _reshape(value: Expr, shape: tuple[Any, ...]) -> Expr:
+    return value if g.shape_of(value) == shape else relax.op.reshape(value, shape)
+
+
+def _shaped(builder: relax.BlockBuilder, value: Expr, shape: tuple[Any, ...]) -> Expr:
+    return value if g.shape_of(value) == shape else builder.emit(relax.op.reshape(value, shape))
