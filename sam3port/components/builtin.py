@@ -14,5 +14,16 @@ if TYPE_CHECKING:
 def sam3port_components() -> list[type[Component]]:
     # Imported here: `sam3port.install()` registers this plugin too, and has no use for numpy.
     from sam3port.components.scoring_head import ScoringHead
+    from sam3port.components.segmentation_head import SegmentationHead
+    from sam3port.components.transformer_decoder import TransformerDecoder
+    from sam3port.components.transformer_encoder import TransformerEncoder, TransformerEncoderMaps
+    from sam3port.components.vision_backbone import VisionBackbone
 
-    return [ScoringHead]
+    return [
+        VisionBackbone,
+        TransformerEncoder,
+        TransformerEncoderMaps,
+        TransformerDecoder,
+        SegmentationHead,
+        ScoringHead,
+    ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PACKAGE: Final = Path(sam3port.__file__).parent
 
 _SOURCES: Final = {
-    Stage.EXPORT: ("components/component.py", "model", "replacements", "stubs", "port/export.py"),
+    Stage.EXPORT: ("components/component.py", "components/data", "model", "replacements", "stubs", "port/export.py"),
     Stage.IMPORT: ("port/relax.py", "port/decompose.py", "port/converter.py", "port/converters"),
     Stage.OPTIMISE: ("port/optimise.py", "kernels", "targets"),
     Stage.COMPILE: ("port/compile.py", "port/parameters.py"),
