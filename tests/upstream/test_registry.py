@@ -125,8 +125,12 @@ def test_killed_at(project: Project, from_wheelhouse: Change, moment: str) -> No
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_ended_from_outside_while_pip_runs(project: Project, number: signal.Signals) -> None:
     process = project.start("-c", ENSURE)
-    wait_for(project.leftovers)
-    pip = psutil.Process(process.pid).children(recursive=True)
+    fetching = psutil.Process(process.pid)
+    wait_for(lambda: any("download" in child.cmdline() for child in fetching.children()))
+    time.sleep(0.1)  # pip runs, and subprocess.run is past the moment at which an interrupt would lose it
+    pip = fetching.children()
+    assert pip
+    assert project.leftovers()
     process.send_signal(number)
     process.communicate(timeout=60)
     psutil.wait_procs(pip, timeout=60)  # after -9 nobody ends it

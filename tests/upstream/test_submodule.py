@@ -110,8 +110,11 @@ def test_without_github_the_registry_copy_is_used(checkout: Project, github: Pat
     assert_whole(checkout)
 
 
-def test_an_update_that_fails_half_way_leaves_nothing(checkout: Project, github: Path) -> None:
+@pytest.mark.parametrize("configured", [False, True])
+def test_an_update_that_fails_half_way_leaves_nothing(checkout: Project, github: Path, configured: bool) -> None:
     """The repository answers, but does not have the commit."""
+    if configured:
+        git(checkout.folder, "config", f"submodule.{pin.SUBMODULE}.url", github.as_uri())
     (github / "more").touch()
     commit = commit_all(github)
     git(checkout.folder, "update-index", "--cacheinfo", f"160000,{commit[::-1]},{pin.SUBMODULE}")
@@ -208,7 +211,7 @@ def test_a_git_that_hangs_is_ended_with_its_children(checkout: Project, tmp_path
     started = time.monotonic()
     result = checkout.run("-c", code + ENSURE, PATH=path)
     sys.stdout.write(f"given up after {time.monotonic() - started:.1f} s\n")
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 55
     assert "`git ls-remote` took over" in result.stdout, result
     assert not [process for process in psutil.process_iter(["cmdline"]) if "61.375" in (process.info["cmdline"] or [])]
     assert "Origin.CACHE" in result.stdout
