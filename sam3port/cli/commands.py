@@ -19,5 +19,6 @@ def sam3port_commands() -> list[click.Command]:
     from sam3port.cli.patches import patches
     from sam3port.cli.run import run
     from sam3port.cli.upstream import upstream
+    from sam3port.cli.verify import verify
 
-    return [apply_patches, build, doctor, patches, run, upstream]
+    return [apply_patches, build, doctor, patches, run, upstream, verify]
