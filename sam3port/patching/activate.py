@@ -37,12 +37,13 @@ def activate(upstream: Path | None = None, disable: Iterable[str] = ()) -> Path:
     Raises:
         UsageError: the environment's site-packages cannot be written.
     """
-    where = str(upstream.absolute()) if upstream is not None else None
-    line = f"import sam3port.autoload; sam3port.autoload.start({where!r}, {tuple(sorted(disable))!r})\n"
+    where = str(upstream.expanduser().absolute()) if upstream is not None else None
+    # ASCII, because Python reads these files in the encoding of whoever starts it.
+    line = f"import sam3port.autoload; sam3port.autoload.start({where!a}, {tuple(sorted(disable))!a})\n"
     target = activation_file()
     try:
         handle, aside = tempfile.mkstemp(prefix=".sam3port-", dir=target.parent)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with os.fdopen(handle, "w", encoding="ascii") as stream:
             stream.write(line)
         Path(aside).chmod(0o644)
         Path(aside).replace(target)

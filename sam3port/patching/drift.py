@@ -115,11 +115,10 @@ def diagnose(patch: Patch, edit: Edit, source: str | None, elsewhere: Callable[[
     owners = [owner for owner in _symbols_with(source, edit.before, spans) if owner not in known]
     if owners:
         return verdict(Verdict.MOVED, f"the text now stands in {edit.module}:{owners[0] or '(module level)'}")
-    moved_to = _modules_with(edit, elsewhere())
-    if moved_to:
-        gone = "" if symbol is not None else "the symbol is gone and "
-        return verdict(Verdict.MOVED, f"{gone}the text now stands in {moved_to}")
     if symbol is None:
+        moved_to = _modules_with(edit, elsewhere())
+        if moved_to:
+            return verdict(Verdict.MOVED, f"the symbol and its text now stand in {moved_to}")
         return verdict(Verdict.EDITED, "the symbol is gone")
     return verdict(Verdict.EDITED, "the text to replace no longer stands there")
 
@@ -164,23 +163,21 @@ def _owners(edit: Edit, patches: Sequence[tuple[Patch, Edit]]) -> list[Patch]:
 
 def _symbols_with(source: str, text: str, spans: dict[str, list[Span]]) -> Iterator[str]:
     """For each time that ``text`` occurs in ``source``, the innermost symbol around it."""
-    for at in occurrences(source, text, spans[""]):
+    for at in occurrences(source, text, [Span(0, len(source))]):
         around = [
             (span.end - span.start, name)
             for name, found in spans.items()
             for span in found
-            if span.start <= at and at + len(text) <= span.end
+            if name and span.start <= at and at + len(text) <= span.end
         ]
-        yield min(around)[1]
+        yield min(around)[1] if around else ""
 
 
 def _modules_with(edit: Edit, modules: Iterable[tuple[str, str]]) -> str:
-    """The other modules that now hold the text; one line alone may always have stood there, without its symbol."""
+    """The modules in which the edit's symbol, by the same name, holds the text; the text alone may stand anywhere."""
     found = [
         name
         for name, source in modules
-        if name != edit.module
-        and edit.before in source
-        and ("\n" in edit.before.strip() or occurrences(source, edit.before, symbol_spans(source).get(edit.symbol, ())))
+        if edit.before in source and occurrences(source, edit.before, symbol_spans(source).get(edit.symbol, ()))
     ]
     return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")

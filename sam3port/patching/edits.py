@@ -48,7 +48,8 @@ def symbol_spans(source: str) -> dict[str, list[Span]]:
     """Where each class and function stands, by qualified name, decorators included.
 
     A name that is defined several times (in the branches of an ``if``, as overloads) has several spans.
-    The empty name is the whole module.
+    The empty name is the module level: what lies between the definitions. A line that upstream has moved from there
+    into a function is not the same line any more.
 
     Raises:
         SyntaxError: ``source`` is not Python.
@@ -56,11 +57,17 @@ def symbol_spans(source: str) -> dict[str, list[Span]]:
     starts = [0]
     for line in source.split("\n"):  # as Python counts lines; splitlines() also breaks at form feeds
         starts.append(min(starts[-1] + len(line) + 1, len(source)))
-    spans: dict[str, list[Span]] = {"": [Span(0, len(source))]}
+    spans: dict[str, list[Span]] = {"": []}
     for name, node in _definitions(ast.parse(source), ""):
         first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
         end_line = node.end_lineno or node.lineno
         spans.setdefault(name, []).append(Span(starts[first - 1], starts[end_line]))
+    end = 0
+    for span in sorted((span for found in spans.values() for span in found), key=lambda span: span.start):
+        if span.start > end:
+            spans[""].append(Span(end, span.start))
+        end = max(end, span.end)
+    spans[""].append(Span(end, len(source)))
     return spans
 
 

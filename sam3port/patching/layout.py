@@ -22,12 +22,13 @@ _LEXEME: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Lexeme:
     text: str
-    """Normalised: literals as Python prints them."""
+    """Normalised: of a literal its syntax tree."""
     start: int
     end: int
+    """With the parentheses around it that were dropped."""
 
 
 def same_code(text: str, source: str, within: tuple[int, int]) -> bool:
@@ -36,7 +37,7 @@ def same_code(text: str, source: str, within: tuple[int, int]) -> bool:
     White space, line breaks, comments, quotes, trailing commas and parentheses around an expression may differ; the
     syntax tree of the whole ``source`` must stay the same when ``text`` is put in the place that was found.
     """
-    needle = _lexemes(text, 0, len(text))
+    needle = _without_ends(_lexemes(text, 0, len(text)))
     hay = _lexemes(source, *within)
     wanted, found = [lexeme.text for lexeme in needle], [lexeme.text for lexeme in hay]
     size = len(wanted)
@@ -68,8 +69,8 @@ def _split(source: str, start: int, end: int) -> Iterator[_Lexeme]:
 
 def _normal(literal: str) -> str:
     try:
-        return repr(ast.literal_eval(literal))
-    except (ValueError, SyntaxError):  # an f-string
+        return ast.dump(ast.parse(literal, mode="eval"))
+    except SyntaxError:
         return literal
 
 
@@ -77,21 +78,35 @@ def _without_optional_punctuation(lexemes: Iterator[_Lexeme]) -> list[_Lexeme]:
     """Drops trailing commas, and the parentheses that a formatter wraps around an expression."""
     kept: list[_Lexeme] = []
     dropped_open: list[bool] = []
+    start: int | None = None
     for lexeme in lexemes:
         if lexeme.text == "(":
-            call = bool(kept) and _ends_operand(kept[-1].text)
+            call = bool(kept) and start is None and _ends_operand(kept[-1].text)
             dropped_open.append(not call)
             if not call:
+                start = lexeme.start if start is None else start
                 continue
         elif lexeme.text in {")", "]", "}"}:
             if kept and kept[-1].text == ",":
                 kept.pop()
-            if lexeme.text == ")" and dropped_open and dropped_open.pop():
+            if lexeme.text == ")" and dropped_open and dropped_open.pop() and kept:
+                kept[-1].end = lexeme.end
                 continue
+        if start is not None:
+            lexeme.start, start = start, None
         kept.append(lexeme)
     return kept
 
 
+def _without_ends(lexemes: list[_Lexeme]) -> list[_Lexeme]:
+    """Drops what a piece of code may begin or end with and another layout may lack: half a pair, a trailing comma."""
+    while lexemes and lexemes[0].text == ")":
+        lexemes = lexemes[1:]
+    while lexemes and lexemes[-1].text == ",":
+        lexemes = lexemes[:-1]
+    return lexemes
+
+
 def _ends_operand(text: str) -> bool:
     """Whether a ``(`` after ``text`` opens a call; else it only groups."""
-    return text in {")", "]", "}"} or text[-1] in "'\"" or (text.isidentifier() and not keyword.iskeyword(text))
+    return text in {")", "]", "}"} or (text.isidentifier() and not keyword.iskeyword(text))

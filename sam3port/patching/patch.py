@@ -36,7 +36,10 @@ class Edit:
     module: str
     """Dotted name, ``sam3.model.decoder``."""
     symbol: str
-    """Qualified name of the enclosing class or function, ``TransformerDecoder.__init__``; "" is the whole module."""
+    """Qualified name of the enclosing class or function, ``TransformerDecoder.__init__``.
+
+    "" is the module level: what lies outside of functions and classes.
+    """
     before: str
     after: str
 

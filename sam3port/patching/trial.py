@@ -72,7 +72,9 @@ def try_patches(
     plan = make_plan(upstream, off)
     drifts = {drift.patch: drift for drift in reversed(plan.drifts())}
     report(f"importing {len(plan.edited_modules())} patched modules in a fresh interpreter")
-    trial = _fresh_interpreter(upstream, off) if plan.patches else {"errors": {}, "executed": {}, "prepared": {}}
+    # Without those that drift, of which the first would stop every import: what became of the others shows.
+    tried = off | drifts.keys()
+    trial = _fresh_interpreter(upstream, tried) if plan.patches else {"errors": {}, "executed": {}, "prepared": {}}
     outcomes = []
     for patch in load_plugins(off).patches().values():
         if patch.name in plan.disabled:
@@ -106,7 +108,7 @@ def _fresh_interpreter(upstream: Path | None, off: frozenset[str]) -> dict[str, 
     environment = dict(os.environ)
     environment["SAM3PORT_DISABLE"] = ",".join(sorted(off))
     if upstream is not None:
-        environment["SAM3PORT_UPSTREAM"] = str(upstream.absolute())
+        environment["SAM3PORT_UPSTREAM"] = str(upstream.expanduser().absolute())
     with tempfile.TemporaryDirectory(prefix="sam3port-") as folder:
         file = Path(folder, "trial.json")
         process = subprocess.run(

@@ -21,10 +21,8 @@ def lab(tmp_path: Path) -> Lab:
 
 @pytest.fixture
 def checkout(upstream_root: Path, tmp_path: Path) -> Path:
-    """The real upstream as a user's checkout of another commit, to be changed."""
-    root = copy_pinned(upstream_root, tmp_path / "checkout")
-    commit_all(root)
-    return root
+    """The real upstream, to be changed and then committed: a user's checkout of another commit."""
+    return copy_pinned(upstream_root, tmp_path / "checkout")
 
 
 @pytest.fixture(scope="session")

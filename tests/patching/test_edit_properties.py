@@ -86,10 +86,19 @@ def test_spans_are_the_definitions(drawn: tuple[str, list[Edit], dict[str, str]]
         for span in spans:
             text = source[span.start : span.end]
             if not symbol:
-                assert text == source
                 continue
             indented = text if text[0] in "@dc" else f"if 1:\n{text}"
             (node,) = ast.parse(indented).body
             node = node.body[0] if isinstance(node, ast.If) else node
             assert isinstance(node, ast.FunctionDef | ast.ClassDef)
             assert node.name == symbol.rpartition(".")[2]
+
+
+@given(modules())
+def test_module_level_is_all_the_rest(drawn: tuple[str, list[Edit], dict[str, str]]) -> None:
+    """The outermost definitions and the gaps between them make up the source, without overlap."""
+    source = drawn[0]
+    spans = symbol_spans(source)
+    pieces = [span for symbol, found in spans.items() for span in found if "." not in symbol and span.end > span.start]
+    pieces.sort(key=lambda span: span.start)
+    assert "".join(source[span.start : span.end] for span in pieces) == source

@@ -48,8 +48,19 @@ def test_the_symbol_is_changed_and_its_twin_is_not() -> None:
     )
 
 
-def test_the_same_text_at_module_level_is_ambiguous() -> None:
-    assert missed(TWINS, edit("", '"cuda"', '"cpu"')) == (2, True)
+def test_module_level_is_not_inside_of_functions() -> None:
+    """A top-level import that became a local one would be replaced by lines without its indentation."""
+    assert missed(TWINS, edit("", '"cuda"', '"cpu"')) == (0, True)
+    local = "import a\n\ndef f():\n    import b\n\nif x:\n    class C:\n        import c\n"
+    assert missed(local, edit("", "import b\n", "b = None\n")) == (0, True)
+    assert missed(local, edit("", "import c\n", "c = None\n")) == (0, True)
+    assert apply_edits(local, [edit("", "import a\n", "a = None\n")]) == local.replace("import a", "a = None")
+
+
+def test_module_level_is_before_between_and_after() -> None:
+    source = "a = 1\ndef f():\n    pass\nb = 1\nclass C:\n    pass\nif x:\n    c = 1\n    def g(): pass\n    d = 1\n"
+    for name in "abcd":
+        assert apply_edits(source, [edit("", f"{name} = 1", "e = 2")]) == source.replace(f"{name} = 1", "e = 2")
 
 
 def test_text_beside_the_symbol_does_not_count() -> None:
@@ -63,7 +74,7 @@ def test_a_symbol_that_is_gone() -> None:
 def test_text_that_begins_in_the_symbol_and_ends_outside_does_not_count() -> None:
     source = "def f():\n    return 1\n\n\nX = 2\n"
     assert missed(source, edit("f", "return 1\n\n\nX = 2", "pass")) == (0, True)
-    assert changed(source, edit("", "return 1\n\n\nX = 2", "pass")) == "def f():\n    pass\n"
+    assert missed(source, edit("", "return 1\n\n\nX = 2", "pass")) == (0, True)
 
 
 def test_overlapping_occurrences_are_counted() -> None:
