@@ -56,7 +56,7 @@ def pack_parameters(module: Any, target: BuildTarget, weights: Mapping[str, torc
 def _tensor(array: NDArray[np.generic]) -> Any:
     import tvm
 
-    return tvm.runtime.tensor(np.ascontiguousarray(array))
+    return tvm.runtime.tensor(np.asarray(array, order="C"))
 
 
 def _only(module: Any, name: str) -> Any:

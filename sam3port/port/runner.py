@@ -61,7 +61,7 @@ class Compiled:
     def _tensor(self, array: NDArray[np.generic]) -> Any:
         import tvm
 
-        return tvm.runtime.tensor(np.ascontiguousarray(array), self._device)
+        return tvm.runtime.tensor(np.asarray(array, order="C"), self._device)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

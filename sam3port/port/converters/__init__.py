@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
 @hookimpl
 def sam3port_converters() -> list[Converter]:
-    from sam3port.port.converters import grid_sampler_2d, linear, matmul, scaled_dot_product_attention
+    from sam3port.port.converters import (
+        div_mode,
+        embedding,
+        grid_sampler_2d,
+        linear,
+        matmul,
+        scaled_dot_product_attention,
+        select_int,
+    )
 
-    modules = (grid_sampler_2d, linear, matmul, scaled_dot_product_attention)
+    modules = (div_mode, embedding, grid_sampler_2d, linear, matmul, scaled_dot_product_attention, select_int)
     return [module.CONVERTER for module in modules]
