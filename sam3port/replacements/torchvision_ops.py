@@ -47,9 +47,11 @@ def _imports() -> bool:
     try:
         import torchvision
     except RuntimeError as error:
-        if "operator torchvision::" in str(error):
-            return False
-        raise
+        if "operator torchvision::" not in str(error):
+            raise
+        for name in [name for name in sys.modules if name.startswith("torchvision.")]:
+            del sys.modules[name]  # what the failed import left behind, so that the next one starts afresh
+        return False
     return bool(torchvision.extension._has_ops())
 
 

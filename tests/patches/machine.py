@@ -51,7 +51,7 @@ for where, code in {list(places)!r}:
     except Exception as error:
         files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
         seen = where if any(f"/{{where}}" in file.replace(chr(92), "/") for file in files) else f"not {{where}}"
-        print(f"{{seen}}: {{type(error).__name__}}: {{str(error).splitlines()[0]}}")
+        print(f"{{seen}}: {{type(error).__name__}}: {{str(error).partition(chr(10))[0]}}")
     else:
         print(f"{{where}}: no failure")
 """

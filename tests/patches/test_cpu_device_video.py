@@ -20,8 +20,8 @@ STORAGE = """
 from __main__ import *
 tracker = builder.build_tracker(apply_temporal_disambiguation=False).eval()
 state = tracker.init_state(video_height=20, video_width=30, num_frames=1)
-assert state["storage_device"] == tracker.device
 out = tracker._consolidate_temp_output_across_obj(state, 0, is_cond=True, run_mem_encoder=False)
+assert state["storage_device"] == tracker.device
 assert out["pred_masks"].is_cpu and out["pred_masks"].shape == (0, 1, 96, 96)
 """
 MEMORY = """

