@@ -14,6 +14,7 @@ from tvm import tirx
 
 from sam3port.kernels.cpu import emit, expressions
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.lines import across
 from sam3port.kernels.cpu.register_tile import accumulate
 from sam3port.kernels.cpu.vector_unit import RegisterTile, VectorUnit
 
@@ -70,7 +71,7 @@ def attention_func(spec: AttentionSpec, unit: VectorUnit) -> tirx.PrimFunc:
         bias, out = rest if spec.bias is not None else (None, *rest)
         _Attention(spec, unit).emit(q, k, v, bias, out)
 
-    return emit.primfunc("attention", parameters, body)
+    return emit.primfunc(parameters, body)
 
 
 def _at(layout: Layout, batch: Expr, head: Expr, row: Expr, feature: Expr) -> list[Expr]:
@@ -312,7 +313,7 @@ class _Attention:
                     at = i * self.block_keys + panel * tile.columns + j * lanes
                     emit.store(tops, tirx.max(held(tops, j), emit.load(scores, [at], lanes)), [j * lanes], lanes)
             before = emit.bind(largest[row])
-            now = emit.bind(tirx.max(before, _across(tirx.max, [held(tops, j) for j in range(tile.vectors)], lanes)))
+            now = emit.bind(tirx.max(before, across(tirx.max, [held(tops, j) for j in range(tile.vectors)], lanes)))
             # A row that has seen nothing but -inf: 0 in its place makes all its weights 0 instead of NaN.
             origin = emit.bind(tirx.Select(now == emit.constant(_MINUS_INFINITY), emit.constant(0.0), now))
             factor = emit.bind(expressions.exp_nonpositive(before - origin, emit.bind, 1))
@@ -323,7 +324,7 @@ class _Attention:
                     weight = emit.bind(expressions.exp_nonpositive(shifted, emit.bind, lanes))
                     emit.store(scores, weight, [at], lanes)
                     emit.store(sums, held(sums, j) + weight, [j * lanes], lanes)
-            added = _across(lambda a, b: a + b, [held(sums, j) for j in range(tile.vectors)], lanes)
+            added = across(lambda a, b: a + b, [held(sums, j) for j in range(tile.vectors)], lanes)
             emit.store(total, total[row] * factor + added, [row])
             emit.store(largest, now, [row])
             emit.store(rescale, factor, [i])
@@ -358,20 +359,3 @@ class _Attention:
                     at = self._result_at(strip * tile.rows + i, panel * tile.columns + j * tile.lanes)
                     earlier = emit.load(result, [at], tile.lanes) * emit.broadcast(rescale[i], tile.lanes)
                     emit.store(result, earlier + sums(i, j), [at], tile.lanes)
-
-
-def _across(combine: object, vectors: list[Expr], lanes: int) -> Expr:
-    """One number from vectors: pairwise, first across the vectors, then across the lanes."""
-    assert callable(combine)
-    while len(vectors) > 1:
-        pairs = [combine(*vectors[i : i + 2]) for i in range(0, len(vectors) - 1, 2)]
-        vectors = [*pairs, *vectors[len(pairs) * 2 :]]
-    value = emit.bind(vectors[0])
-    while lanes > 2:
-        lanes //= 2
-        half = emit.vector_type(lanes)
-        value = emit.bind(combine(tirx.vectorlow(half, value), tirx.vectorhigh(half, value)))
-    if lanes == 1:
-        return value
-    # The low half of two lanes would be a vector of one lane to LLVM, which is no scalar.
-    return combine(tirx.Shuffle([value], [0]), tirx.Shuffle([value], [1]))

@@ -233,7 +233,7 @@ class _Block:
             return False
         loops = schedule.get_loops(partial)
         count = len(self.spatial)
-        *outer, = loops[:count]
+        (*outer,) = loops[:count]
         # rfactor keeps the order: spatial, steps, lane.
         schedule.vectorize(loops[-1])
         fused = self._parallel(outer, block=partial)

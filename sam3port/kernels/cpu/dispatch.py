@@ -11,13 +11,23 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm.target import Target
 
 from sam3port.kernels.cpu.patterns.attention import match_attention
+from sam3port.kernels.cpu.patterns.convolution import match_convolution, match_transposed_convolution
 from sam3port.kernels.cpu.patterns.graph import Graph, Replacement, Var
 from sam3port.kernels.cpu.patterns.linear import match_linear
+from sam3port.kernels.cpu.patterns.normalisation import match_normalisation
+from sam3port.kernels.cpu.patterns.product import match_product
 from sam3port.kernels.cpu.vector_unit import VectorUnit, vector_unit
 
 Matcher = Callable[[Graph, Var, VectorUnit], Replacement | None]
 
-MATCHERS: tuple[Matcher, ...] = (match_attention, match_linear)
+MATCHERS: tuple[Matcher, ...] = (
+    match_attention,
+    match_linear,
+    match_product,
+    match_convolution,
+    match_transposed_convolution,
+    match_normalisation,
+)
 """In order of preference: the last product of an attention is a matmul, too."""
 
 

@@ -23,7 +23,6 @@ Dim = Any
 
 
 def primfunc(
-    name: str,
     parameters: Sequence[tuple[str, Sequence[Dim]]],
     body: Callable[..., None],
     dtype: str = "float32",

@@ -53,7 +53,7 @@ def pack_weight_func(n: int, k: int, unit: VectorUnit, *, transposed: bool = Fal
             emit.store(packed, value, [panel, step, column])
 
     shape = (k, n) if transposed else (n, k)
-    return emit.primfunc("pack_weight", [("weight", shape), ("packed", (panels, k, columns))], body)
+    return emit.primfunc([("weight", shape), ("packed", (panels, k, columns))], body)
 
 
 def linear_func(m: Dim, n: int, k: int, unit: VectorUnit, steps: Epilogue = ()) -> tirx.PrimFunc:
@@ -82,7 +82,7 @@ def linear_func(m: Dim, n: int, k: int, unit: VectorUnit, steps: Epilogue = ()) 
         )  # fmt: skip
 
     parameters = [("x", (m, k)), ("packed", packed_shape(n, k, unit)), *operands, ("out", (m, n))]
-    return emit.primfunc("linear", parameters, body)
+    return emit.primfunc(parameters, body)
 
 
 def matmul_func(batch: Dim, m: Dim, n: Dim, k: Dim, unit: VectorUnit, *, transpose_b: bool = False) -> tirx.PrimFunc:
@@ -115,7 +115,7 @@ def matmul_func(batch: Dim, m: Dim, n: Dim, k: Dim, unit: VectorUnit, *, transpo
         )  # fmt: skip
 
     shape_b = (batch, n, k) if transpose_b else (batch, k, n)
-    return emit.primfunc("batched_matmul", [("a", (batch, m, k)), ("b", shape_b), ("out", (batch, m, n))], body)
+    return emit.primfunc([("a", (batch, m, k)), ("b", shape_b), ("out", (batch, m, n))], body)
 
 
 def emit_product(

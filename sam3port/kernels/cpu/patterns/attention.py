@@ -122,7 +122,6 @@ def _match_softmax(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | No
         return None
     q, right = first.args
     q, q_scale = _take_scale(graph, q)
-    turned = graph.call(_skip_views(graph, right, same_shape=True), "relax.permute_dims")
     right, k_scale = _take_scale(graph, right)
     turned = graph.call(_skip_views(graph, right, same_shape=True), "relax.permute_dims")
     if turned is None or not _swaps_last(turned):
@@ -133,9 +132,8 @@ def _match_softmax(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | No
     q_shape, k_shape, v_shape = g.shape_of(q), g.shape_of(k), g.shape_of(v)
     if q_shape is None or k_shape is None or v_shape is None or not g.is_float32(q, k, v, var):
         return None
-    if g.product(q_shape[:-2]) != g.product(k_shape[:-2]) or g.product(q_shape[:-2]) != g.product(v_shape[:-2]):
-        if not g.ints([*q_shape[:-2], *k_shape[:-2], *v_shape[:-2]]):
-            pass  # symbolic batches compare structurally below
+    batches = {g.product(dims[:-2]) for dims in (q_shape, k_shape, v_shape, shape)}
+    if len(batches) != 1:
         return None
     outer = {4: shape[:2], 3: (shape[0], 1), 2: (1, 1)}[len(shape)]
     queries, keys = shape[-2:]
@@ -198,9 +196,9 @@ def _replacement(
             keys=own(spec.keys),
             bias=tuple(own(dim) for dim in bias_shape) if bias is not None else None,
         )
-        arguments = [_shaped(builder, new(operand.expr), operand.shape) for operand in operands]
+        arguments = [g.reshaped(builder, new(operand.expr), operand.shape) for operand in operands]
         if bias is not None:
-            arguments.append(_shaped(builder, new(bias), bias_shape))
+            arguments.append(g.reshaped(builder, new(bias), bias_shape))
         kernel = builder.add_func(attention_func(inner, unit), "attention")
         result_shape = (
             (spec.batch, spec.heads, spec.queries, spec.value_features)
@@ -217,10 +215,6 @@ def _replacement(
 
 def _same(a: Any, b: Any) -> bool:
     return bool(a == b) if isinstance(a, int) or isinstance(b, int) else bool(a.same_as(b))
-
-
-def _shaped(builder: relax.BlockBuilder, value: Expr, shape: tuple[Any, ...]) -> Expr:
-    return value if g.shape_of(value) == shape else builder.emit(relax.op.reshape(value, shape))
 
 
 def _axes(call: Any) -> list[int]:

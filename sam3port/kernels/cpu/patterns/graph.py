@@ -145,6 +145,16 @@ def scalar_constant(expr: Expr) -> float | None:
     return None
 
 
+def reshaped(builder: relax.BlockBuilder, value: Expr, shape: Shape) -> Expr:
+    """`value` in that shape, through as few reshapes as will do."""
+    while shape_of(value) != shape and isinstance(value, relax.Var):
+        bound = builder.lookup_binding(value)
+        if not (isinstance(bound, relax.Call) and getattr(bound.op, "name", "") == "relax.reshape"):
+            break
+        value = bound.args[0]
+    return value if shape_of(value) == shape else builder.emit(relax.op.reshape(value, shape))
+
+
 def product(dims: Sequence[Any]) -> Any:
     result: Any = 1
     for dim in dims:

@@ -23,15 +23,14 @@ class Chain:
     last: Var
     steps: list[str] = field(default_factory=list)
     operands: list[Expr] = field(default_factory=list)
-    shapes: list[tuple[Any, ...]] = field(default_factory=list)
-    """What each operand is to be reshaped to: () for one value for each feature, else the whole output."""
 
 
-def follow(graph: Graph, var: Var, features: int, feature_axis: int) -> Chain:
+def follow(graph: Graph, var: Var, features: int, feature_axis: int, *, tensors: bool = True) -> Chain:
     """The longest chain from `var` on that an epilogue can do.
 
     Args:
         feature_axis: where the features are, from the end (-1 for a linear layer, -3 for NCHW).
+        tensors: whether operands as large as the output may be taken along.
     """
     chain = Chain(last=var)
     current = var
@@ -56,7 +55,7 @@ def follow(graph: Graph, var: Var, features: int, feature_axis: int) -> Chain:
             other = right if left.same_as(current) else left
             verb = "add" if name == "relax.add" else "multiply"
             kind = _operand_kind(other, shape, features, feature_axis)
-            if kind is None or g.shape_of(user) != shape:
+            if kind is None or g.shape_of(user) != shape or (kind == "tensor" and not tensors):
                 break
             chain.steps.append(f"{verb}_{kind}")
             chain.operands.append(other)
@@ -116,9 +115,9 @@ def match_linear(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None
             packed = builder.emit(relax.call_tir(pack, [fixed], relax.TensorType(packed_shape, "float32")))
         m: Any = rows if isinstance(rows, int) else tirx.Var("m", "int64")
         kernel = builder.add_func(gemm.linear_func(m, n, k, unit, steps), "_".join(["linear", *steps]))
-        arguments = [_shaped(builder, new(x), (rows, k)), packed]
+        arguments = [g.reshaped(builder, new(x), (rows, k)), packed]
         for step, operand in zip((s for s in steps if "_" in s), chain.operands, strict=True):
-            arguments.append(_shaped(builder, new(operand), (n,) if step.endswith("vector") else (rows, n)))
+            arguments.append(g.reshaped(builder, new(operand), (n,) if step.endswith("vector") else (rows, n)))
         result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType((rows, n), "float32")))
         return _reshape(result, out_shape)
 
@@ -149,7 +148,3 @@ def _swaps(call: Any) -> bool:
 
 def _reshape(value: Expr, shape: tuple[Any, ...]) -> Expr:
     return value if g.shape_of(value) == shape else relax.op.reshape(value, shape)
-
-
-def _shaped(builder: relax.BlockBuilder, value: Expr, shape: tuple[Any, ...]) -> Expr:
-    return value if g.shape_of(value) == shape else builder.emit(relax.op.reshape(value, shape))

@@ -1,0 +1,312 @@
+"""Convolutions of NCHW images as products ``weight[features, K] @ patches[K, pixels]``.
+
+Here the weight is the left operand, packed once in panels of a few output features, and the vectors run along the
+pixels, which are contiguous in the output. The patches of a panel of pixels are gathered once for all features; a
+vector of pixels that lies in one row of the image is copied as a vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from tvm import tirx
+
+from sam3port.kernels.cpu import emit, epilogue
+from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.epilogue import Epilogue
+from sam3port.kernels.cpu.gemm import write_tile
+from sam3port.kernels.cpu.register_tile import accumulate
+from sam3port.kernels.cpu.vector_unit import RegisterTile, VectorUnit
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionSpec:
+    """A convolution with one group. Only the batch may be symbolic."""
+
+    batch: Dim
+    channels: int
+    height: int
+    width: int
+    features: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """top, left, bottom, right"""
+    dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def depth(self) -> int:
+        return self.kernel[0] * self.kernel[1] * self.channels
+
+    @property
+    def out_height(self) -> int:
+        span = self.dilation[0] * (self.kernel[0] - 1) + 1
+        return (self.height + self.padding[0] + self.padding[2] - span) // self.stride[0] + 1
+
+    @property
+    def out_width(self) -> int:
+        span = self.dilation[1] * (self.kernel[1] - 1) + 1
+        return (self.width + self.padding[1] + self.padding[3] - span) // self.stride[1] + 1
+
+    @property
+    def pixels(self) -> int:
+        return self.out_height * self.out_width
+
+
+def packed_rows_shape(rows: int, depth: int, unit: VectorUnit) -> tuple[int, int, int]:
+    height = unit.tile(rows, None).rows
+    return (emit.ceildiv(rows, height), depth, height)
+
+
+def pack_convolution(weight: npt.NDArray[np.float32], unit: VectorUnit) -> npt.NDArray[np.float32]:
+    """``weight[features, channels, kh, kw]`` in panels of features, on the host, as `pack_convolution_func`."""
+    features, channels, kh, kw = weight.shape
+    flat = weight.transpose(2, 3, 1, 0).reshape(kh * kw * channels, features)
+    return _pack_rows(flat, unit)
+
+
+def pack_transposed(weight: npt.NDArray[np.float32], unit: VectorUnit) -> npt.NDArray[np.float32]:
+    """``weight[channels, features, kh, kw]`` of a transposed convolution, as `pack_transposed_func`."""
+    return _pack_rows(weight.reshape(weight.shape[0], -1), unit)
+
+
+def _pack_rows(flat: npt.NDArray[np.float32], unit: VectorUnit) -> npt.NDArray[np.float32]:
+    depth, rows = flat.shape
+    panels, _, height = packed_rows_shape(rows, depth, unit)
+    padded = np.zeros((depth, panels * height), dtype=np.float32)
+    padded[:, :rows] = flat
+    return np.ascontiguousarray(padded.reshape(depth, panels, height).transpose(1, 0, 2))
+
+
+def pack_convolution_func(features: int, channels: int, kernel: tuple[int, int], unit: VectorUnit) -> tirx.PrimFunc:
+    """``(weight[features, channels, kh, kw]) -> packed[panel, (y, x, channel), feature]``."""
+    kh, kw = kernel
+
+    def value(weight: Buffer, step: Expr, row: Expr) -> Expr:
+        return weight[row, step % channels, step // channels // kw, step // channels % kw]
+
+    return _pack_func(features, kh * kw * channels, (features, channels, kh, kw), value, unit)
+
+
+def pack_transposed_func(channels: int, features: int, kernel: tuple[int, int], unit: VectorUnit) -> tirx.PrimFunc:
+    """``(weight[channels, features, kh, kw]) -> packed[panel, channel, (feature, y, x)]``."""
+    kh, kw = kernel
+
+    def value(weight: Buffer, step: Expr, row: Expr) -> Expr:
+        return weight[step, row // (kh * kw), row // kw % kh, row % kw]
+
+    return _pack_func(features * kh * kw, channels, (channels, features, kh, kw), value, unit)
+
+
+def _pack_func(
+    rows: int, depth: int, shape: tuple[int, ...], value: Callable[[Buffer, Expr, Expr], Expr], unit: VectorUnit
+) -> tirx.PrimFunc:
+    panels, _, height = packed_rows_shape(rows, depth, unit)
+
+    def body(weight: Buffer, packed: Buffer) -> None:
+        with emit.parallel(panels) as panel, emit.serial(depth) as step, emit.serial(height) as i:
+            row = panel * height + i
+            element = value(weight, step, row)
+            if rows % height:
+                element = tirx.if_then_else(row < rows, element, emit.constant(0.0))
+            emit.store(packed, element, [panel, step, i])
+
+    return emit.primfunc([("weight", shape), ("packed", (panels, depth, height))], body)
+
+
+def convolution_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = ()) -> tirx.PrimFunc:
+    """``(x[batch, channels, height, width], packed, *operands, out)``, all NCHW.
+
+    Vector operands of `steps` are [features], tensor operands as large as the output.
+    """
+    tile = unit.tile(spec.features, spec.pixels)
+    height = unit.tile(spec.features, None).rows
+    tile = RegisterTile(rows=height, vectors=tile.vectors, lanes=tile.lanes)
+    # The output as [batch, features, pixels]: the caller reshapes, which is free.
+    operands = epilogue.operand_shapes(steps, spec.features, (spec.batch, spec.features, spec.pixels))
+
+    def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
+        *extra, out = rest
+
+        def write(item: Expr, feature: Expr, pixel: Expr, value: Expr, lanes: int) -> None:
+            at = [item, feature, pixel]
+            value = epilogue.apply(steps, extra, value, feature, at, lanes, feature_is_last=False)
+            emit.store(out, value, at, lanes)
+
+        _emit_panels(
+            spec.batch, spec.features, spec.pixels, spec.depth, tile, unit, packed,
+            gather=lambda item, first, patches: _gather(spec, tile, x, item, first, patches),
+            write=write,
+            from_memory=any(step in epilogue.EXPENSIVE_STEPS for step in steps),
+        )  # fmt: skip
+
+    parameters = [
+        ("x", (spec.batch, spec.channels, spec.height, spec.width)),
+        ("packed", packed_rows_shape(spec.features, spec.depth, unit)),
+        *operands,
+        ("out", (spec.batch, spec.features, spec.pixels)),
+    ]
+    return emit.primfunc(parameters, body)
+
+
+def transposed_convolution_func(
+    batch: Dim,
+    channels: int,
+    size: tuple[int, int],
+    features: int,
+    kernel: tuple[int, int],
+    unit: VectorUnit,
+    steps: Epilogue = (),
+) -> tirx.PrimFunc:
+    """``(x[batch, channels, h, w], packed, *operands, out[batch, features, h * kh, w * kw])``, stride = kernel.
+
+    Every pixel becomes a block of kh x kw pixels that no other one reaches, so this is a product, too, with
+    features * kh * kw rows. Vector operands only.
+    """
+    height, width = size
+    kh, kw = kernel
+    rows, pixels = features * kh * kw, height * width
+    tile = unit.tile(rows, pixels)
+    tile = RegisterTile(rows=unit.tile(rows, None).rows, vectors=tile.vectors, lanes=tile.lanes)
+    operands = epilogue.operand_shapes(steps, features, ())
+
+    def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
+        *extra, out = rest
+
+        def write(item: Expr, row: Expr, pixel: Expr, value: Expr, lanes: int) -> None:
+            feature = row // (kh * kw)
+            value = epilogue.apply(steps, extra, value, feature, [], lanes, feature_is_last=False)
+            line = emit.scratch((lanes,))
+            emit.store(line, value, [0], lanes)
+            with emit.serial(lanes) as i:
+                y, column = (pixel + i) // width, (pixel + i) % width
+                emit.store(out, line[i], [item, feature, y * kh + row // kw % kh, column * kw + row % kw])
+
+        def gather(item: Expr, first: Expr, patches: Buffer) -> None:
+            with emit.serial(channels) as channel:
+                for j in range(tile.vectors):
+                    start = first + j * tile.lanes
+                    at = channel * tile.columns + j * tile.lanes
+
+                    def whole(channel: Expr = channel, start: Expr = start, at: Expr = at) -> None:
+                        emit.store(patches, emit.load(x, [item, channel, start], tile.lanes), [at], tile.lanes)
+
+                    def ragged(channel: Expr = channel, start: Expr = start, at: Expr = at) -> None:
+                        with emit.serial(tile.lanes) as i:
+                            emit.store(patches, x[item, channel, tirx.min(start + i, pixels - 1)], [at + i])
+
+                    full = pixels % tile.columns == 0
+                    emit.when(True if full else start + tile.lanes <= pixels, whole, ragged)
+
+        _emit_panels(batch, rows, pixels, channels, tile, unit, packed, gather=gather, write=write, from_memory=True)
+
+    parameters = [
+        ("x", (batch, channels, pixels)),
+        ("packed", packed_rows_shape(rows, channels, unit)),
+        *operands,
+        ("out", (batch, features, height * kh, width * kw)),
+    ]
+    return emit.primfunc(parameters, body)
+
+
+def _emit_panels(
+    batch: Dim,
+    rows: int,
+    pixels: int,
+    depth: int,
+    tile: RegisterTile,
+    unit: VectorUnit,
+    packed: Buffer,
+    *,
+    gather: Callable[[Expr, Expr, Buffer], None],
+    write: Callable[[Expr, Expr, Expr, Expr, int], None],
+    from_memory: bool,
+) -> None:
+    """In parallel over panels of pixels (and groups of features): gather the patches, then all tiles of features."""
+    panels = emit.ceildiv(pixels, tile.columns)
+    strips = emit.ceildiv(rows, tile.rows)
+    tasks = batch * panels
+    groups = 1
+    if isinstance(tasks, int) and tasks < 4 * unit.cores:
+        groups = min(strips, emit.ceildiv(4 * unit.cores, tasks))
+    group_strips = emit.ceildiv(strips, groups)
+    with emit.parallel(tasks * groups) as task:
+        item = task // groups // panels
+        first = (task // groups % panels) * tile.columns
+        first_strip = (task % groups) * group_strips
+        patches = emit.scratch((depth * tile.columns,))
+        stash = emit.scratch((tile.rows * tile.columns,))
+        gather(item, first, patches)
+        with emit.serial(emit.minimum(group_strips, strips - first_strip)) as offset:
+            strip = emit.bind(first_strip + offset)
+            sums = accumulate(
+                tile,
+                depth,
+                lambda step, i: packed[strip, step, i],
+                lambda step, j: emit.load(patches, [step * tile.columns + j * tile.lanes], tile.lanes),
+                stash,
+            )
+            write_tile(
+                tile, rows, pixels, strip * tile.rows, first, sums,
+                lambda i, c, value, lanes: write(item, i, c, value, lanes),
+                from_memory=from_memory,
+            )  # fmt: skip
+
+
+def _gather(spec: ConvolutionSpec, tile: RegisterTile, x: Buffer, item: Expr, first: Expr, patches: Buffer) -> None:
+    """The patches of a panel of pixels: ``patches[(y, x, channel), pixel]``, zero outside the image."""
+    kh, kw = spec.kernel
+    lanes = tile.lanes
+    # Each kernel position and each vector of pixels is handled for all channels at once.
+    with emit.serial(kh * kw) as position, emit.serial(tile.vectors) as j:
+        dy = position // kw * spec.dilation[0] - spec.padding[0]
+        dx = position % kw * spec.dilation[1] - spec.padding[1]
+        start = emit.bind(first + j * lanes)
+        row, column = emit.bind(start // spec.out_width), emit.bind(start % spec.out_width)
+        y, left = emit.bind(row * spec.stride[0] + dy), emit.bind(column * spec.stride[1] + dx)
+        line = position * spec.channels
+
+        def copied(position: Expr = position, j: Expr = j, y: Expr = y, left: Expr = left, line: Expr = line) -> None:
+            with emit.serial(spec.channels) as channel:
+                at = (line + channel) * tile.columns + j * lanes
+                emit.store(patches, emit.load(x, [item, channel, y, left], lanes), [at], lanes)
+
+        def picked(j: Expr = j, dy: Expr = dy, dx: Expr = dx, start: Expr = start, line: Expr = line) -> None:
+            with emit.serial(lanes) as i:
+                pixel = emit.bind(start + i)
+                source_y = emit.bind(pixel // spec.out_width * spec.stride[0] + dy)
+                source_x = emit.bind(pixel % spec.out_width * spec.stride[1] + dx)
+                inside = tirx.all(
+                    pixel < spec.pixels,
+                    source_y >= 0,
+                    source_y < spec.height,
+                    source_x >= 0,
+                    source_x < spec.width,
+                )
+
+                def take() -> None:
+                    with emit.serial(spec.channels) as channel:
+                        at = (line + channel) * tile.columns + j * lanes + i
+                        emit.store(patches, x[item, channel, source_y, source_x], [at])
+
+                def zero() -> None:
+                    with emit.serial(spec.channels) as channel:
+                        emit.store(patches, emit.constant(0.0), [(line + channel) * tile.columns + j * lanes + i])
+
+                emit.when(inside, take, zero)
+
+        if spec.stride[1] != 1 or lanes == 1:
+            picked()
+        else:
+            in_one_row = tirx.all(
+                start + lanes <= spec.pixels,
+                column + lanes <= spec.out_width,
+                y >= 0,
+                y < spec.height,
+                left >= 0,
+                left + lanes <= spec.width,
+            )
+            emit.when(in_one_row, copied, picked)

@@ -1,0 +1,70 @@
+"""Sums, maxima and elementwise work along one line of memory, in vectors with a scalar rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tvm import tirx
+
+from sam3port.kernels.cpu import emit
+from sam3port.kernels.cpu.emit import Dim, Expr
+
+Combine = Callable[[Expr, Expr], Expr]
+
+_UNROLL = 4
+"""Independent sums: enough to hide the latency of an addition, and shorter chains for a more exact result."""
+
+
+def across(combine: Combine, vectors: Sequence[Expr], lanes: int) -> Expr:
+    """One number from vectors: pairwise, first across the vectors, then across the lanes."""
+    remaining = list(vectors)
+    while len(remaining) > 1:
+        pairs = [combine(remaining[i], remaining[i + 1]) for i in range(0, len(remaining) - 1, 2)]
+        remaining = [*pairs, *remaining[len(pairs) * 2 :]]
+    value = emit.bind(remaining[0])
+    while lanes > 2:
+        lanes //= 2
+        half = emit.vector_type(lanes)
+        value = emit.bind(combine(tirx.vectorlow(half, value), tirx.vectorhigh(half, value)))
+    if lanes == 1:
+        return value
+    # The low half of two lanes would be a vector of one lane to LLVM, which is no scalar.
+    return combine(tirx.Shuffle([value], [0]), tirx.Shuffle([value], [1]))
+
+
+def each(length: Dim, lanes: int, action: Callable[[Expr, int], None]) -> None:
+    """Calls ``action(position, lanes)`` for all of a line: in vectors, then one by one."""
+    if lanes > 1:
+        with emit.serial(length // lanes) as i:
+            action(i * lanes, lanes)
+    rest = length % lanes if lanes > 1 else length
+    if not (isinstance(rest, int) and rest == 0):
+        with emit.serial(rest) as i:
+            action(length - rest + i, 1)
+
+
+def fold(length: Dim, lanes: int, value: Callable[[Expr, int], Expr], combine: Combine, start: float) -> Expr:
+    """``combine`` over ``value(position, lanes)`` of a line; `start` is neutral."""
+    sums = emit.scratch((_UNROLL * lanes,))
+    rest = emit.scratch((1,))
+    emit.store(rest, emit.constant(start), [0])
+    for u in range(_UNROLL):
+        emit.store(sums, emit.constant(start, lanes), [u * lanes], lanes)
+
+    def add(u: int, position: Expr) -> None:
+        held = emit.load(sums, [u * lanes], lanes)
+        emit.store(sums, combine(held, value(position, lanes)), [u * lanes], lanes)
+
+    step = _UNROLL * lanes
+    with emit.serial(length // step) as i:
+        for u in range(_UNROLL):
+            add(u, i * step + u * lanes)
+    if not (isinstance(length, int) and length % step == 0):
+        done = length // step * step
+        with emit.serial((length - done) // lanes) as i:
+            add(0, done + i * lanes)
+        if lanes > 1 and not (isinstance(length, int) and length % lanes == 0):
+            with emit.serial(length % lanes) as i:
+                emit.store(rest, combine(rest[0], value(length - length % lanes + i, 1)), [0])
+    total = across(combine, [emit.load(sums, [u * lanes], lanes) for u in range(_UNROLL)], lanes)
+    return emit.bind(combine(total, rest[0]))

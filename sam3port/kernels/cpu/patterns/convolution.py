@@ -1,0 +1,136 @@
+"""Convolutions of one group, and transposed ones whose stride is their kernel; bias and activation fused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import relax, tirx
+from tvm.ir.expr import GenericConst
+
+from sam3port.kernels.cpu import convolution as kernels
+from sam3port.kernels.cpu.convolution import ConvolutionSpec
+from sam3port.kernels.cpu.patterns import graph as g
+from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
+from sam3port.kernels.cpu.patterns.linear import Chain, follow
+from sam3port.kernels.cpu.vector_unit import VectorUnit
+
+
+def match_convolution(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+    call = graph.call(var, "relax.nn.conv2d")
+    if call is None or not _plain(call, "OIHW") or not _known(graph, call, var):
+        return None
+    x, weight = call.args
+    batch, channels, height, width = g.shape_of(x) or ()
+    features, weight_channels, kh, kw = g.shape_of(weight) or ()
+    if weight_channels != channels:
+        return None
+    spec = ConvolutionSpec(
+        batch, channels, height, width, features, (kh, kw),
+        stride=_pair(call.attrs.strides), padding=_four(call.attrs.padding), dilation=_pair(call.attrs.dilation),
+    )  # fmt: skip
+    chain = follow(graph, var, features, -3)
+    steps = tuple(chain.steps)
+    out_shape = g.shape_of(chain.last)
+    assert out_shape is not None
+
+    def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
+        from dataclasses import replace
+
+        own = spec if isinstance(batch, int) else replace(spec, batch=tirx.Var("n", "int64"))
+        fixed = new(weight)
+        if isinstance(fixed, GenericConst):
+            packed: Expr = relax.const(kernels.pack_convolution(fixed.value.numpy(), unit))
+        else:
+            pack = builder.add_func(
+                kernels.pack_convolution_func(features, channels, (kh, kw), unit), "pack_convolution"
+            )
+            packed_type = relax.TensorType(kernels.packed_rows_shape(features, spec.depth, unit), "float32")
+            packed = builder.emit(relax.call_tir(pack, [fixed], packed_type))
+        kernel = builder.add_func(kernels.convolution_func(own, unit, steps), "_".join(["convolution", *steps]))
+        flat = (batch, features, spec.pixels)
+        arguments = [new(x), packed, *_operands(builder, new, chain, features, flat)]
+        result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType(flat, "float32")))
+        return relax.op.reshape(result, out_shape)
+
+    flops = 2 * batch * spec.pixels * spec.depth * features if isinstance(batch, int) else None
+    return Replacement(chain.last, emit, "convolution", flops)
+
+
+def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+    call = graph.call(var, "relax.nn.conv2d_transpose")
+    if call is None or not _plain(call, "IOHW") or not _known(graph, call, var):
+        return None
+    x, weight = call.args
+    batch, channels, height, width = g.shape_of(x) or ()
+    weight_channels, features, kh, kw = g.shape_of(weight) or ()
+    if weight_channels != channels or _pair(call.attrs.strides) != (kh, kw) or any(_four(call.attrs.padding)):
+        return None
+    if _pair(call.attrs.output_padding) != (0, 0) or _pair(call.attrs.dilation) != (1, 1):
+        return None
+    chain = follow(graph, var, features, -3, tensors=False)
+    steps = tuple(chain.steps)
+    out_shape = g.shape_of(chain.last)
+    assert out_shape is not None
+
+    def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
+        fixed = new(weight)
+        if isinstance(fixed, GenericConst):
+            packed: Expr = relax.const(kernels.pack_transposed(fixed.value.numpy(), unit))
+        else:
+            pack = builder.add_func(kernels.pack_transposed_func(channels, features, (kh, kw), unit), "pack_transposed")
+            packed_type = relax.TensorType(kernels.packed_rows_shape(features * kh * kw, channels, unit), "float32")
+            packed = builder.emit(relax.call_tir(pack, [fixed], packed_type))
+        own_batch = batch if isinstance(batch, int) else tirx.Var("n", "int64")
+        kernel = builder.add_func(
+            kernels.transposed_convolution_func(own_batch, channels, (height, width), features, (kh, kw), unit, steps),
+            "_".join(["transposed_convolution", *steps]),
+        )
+        source = g.reshaped(builder, new(x), (batch, channels, height * width))
+        arguments = [source, packed, *_operands(builder, new, chain, features, ())]
+        return relax.call_tir(kernel, arguments, relax.TensorType(out_shape, "float32"))
+
+    flops = 2 * batch * height * width * channels * features * kh * kw if isinstance(batch, int) else None
+    return Replacement(chain.last, emit, "transposed_convolution", flops)
+
+
+def _operands(builder: relax.BlockBuilder, new: Any, chain: Chain, features: int, flat: tuple[Any, ...]) -> list[Expr]:
+    steps = [step for step in chain.steps if step.endswith(("vector", "tensor"))]
+    return [
+        g.reshaped(builder, new(operand), (features,) if step.endswith("vector") else flat)
+        for step, operand in zip(steps, chain.operands, strict=True)
+    ]
+
+
+def _plain(call: Any, kernel_layout: str) -> bool:
+    attrs = call.attrs
+    return (
+        int(attrs.groups) == 1
+        and str(attrs.data_layout) == "NCHW"
+        and str(attrs.kernel_layout) == kernel_layout
+        and str(attrs.out_layout or "NCHW") == "NCHW"
+    )
+
+
+def _known(graph: Graph, call: Any, var: Var) -> bool:
+    """float32, a fixed weight, and sizes known except for the batch."""
+    x, weight = call.args
+    x_shape, w_shape = g.shape_of(x), g.shape_of(weight)
+    if x_shape is None or w_shape is None or len(x_shape) != 4 or len(w_shape) != 4:
+        return False
+    if not g.ints([*x_shape[1:], *w_shape]):
+        return False
+    return g.is_float32(x, weight, var) and graph.is_fixed(weight)
+
+
+def _pair(values: Any) -> tuple[int, int]:
+    numbers = [int(value) for value in values]
+    return (numbers[0], numbers[-1])
+
+
+def _four(values: Any) -> tuple[int, int, int, int]:
+    numbers = [int(value) for value in values]
+    if len(numbers) == 1:
+        numbers *= 4
+    if len(numbers) == 2:
+        numbers *= 2
+    return (numbers[0], numbers[1], numbers[2], numbers[3])

@@ -1,0 +1,60 @@
+"""Products of two activations, with a batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvm import relax, tirx
+
+from sam3port.kernels.cpu import gemm
+from sam3port.kernels.cpu.patterns import graph as g
+from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
+from sam3port.kernels.cpu.vector_unit import VectorUnit
+
+
+def match_product(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+    """``matmul(a, b)`` with equal batches (or a b of two dimensions, which is one batch); b may be transposed."""
+    call = graph.call(var, "relax.matmul")
+    if call is None or not g.is_float32(*call.args, var):
+        return None
+    a, b = call.args
+    a_shape, b_shape = g.shape_of(a), g.shape_of(b)
+    if a_shape is None or b_shape is None or len(a_shape) < 2 or len(b_shape) < 2:
+        return None
+    k, n = b_shape[-2:]
+    if not g.ints([k, n]) or a_shape[-1] != k:
+        return None
+    if len(b_shape) == 2:
+        batch, m = 1, g.product(a_shape[:-1])
+    elif a_shape[:-2] == b_shape[:-2] and g.ints(a_shape[:-2]):
+        batch, m = g.product(a_shape[:-2]), a_shape[-2]
+    else:
+        return None
+    transposed = graph.call(b, "relax.permute_dims")
+    if transposed is not None and not _swaps_last(transposed):
+        transposed = None
+    out_shape = g.shape_of(var)
+    assert out_shape is not None
+
+    def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
+        own = m if isinstance(m, int) else tirx.Var("m", "int64")
+        function = gemm.matmul_func(batch, own, n, k, unit, transpose_b=transposed is not None)
+        kernel = builder.add_func(function, "batched_matmul")
+        right = (
+            g.reshaped(builder, new(transposed.args[0]), (batch, n, k))
+            if transposed is not None
+            else g.reshaped(builder, new(b), (batch, k, n))
+        )
+        arguments = [g.reshaped(builder, new(a), (batch, m, k)), right]
+        flat = (batch, m, n)
+        result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType(flat, "float32")))
+        return result if flat == out_shape else relax.op.reshape(result, out_shape)
+
+    flops = 2 * batch * m * n * k if isinstance(m, int) else None
+    return Replacement(var, emit, "batched_matmul", flops)
+
+
+def _swaps_last(call: Any) -> bool:
+    rank = len(g.shape_of(call.args[0]) or ())
+    axes = list(range(rank))[::-1] if call.attrs.axes is None else [int(axis) % rank for axis in call.attrs.axes]
+    return axes == [*range(rank - 2), rank - 1, rank - 2]
