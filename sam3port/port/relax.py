@@ -75,6 +75,8 @@ def _weights_as_inputs(program: ExportedProgram) -> dict[str, str]:
             continue
         names[spec.arg.name] = spec.target or spec.arg.name
         spec.kind, spec.target = InputKind.USER_INPUT, spec.arg.name
+    # TVM 0.27 binds every constant of the program to whatever input it looked at last, once none is declared as one.
+    program.constants.clear()
     return names
 
 
