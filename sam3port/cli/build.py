@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Weights from a seed (default: 0).")
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Weights from sam3.pt.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build"), show_default=True)
-@click.option("--until", default="compile", show_default=True, metavar="STAGE", help="export, import, optimise, compile.")
+@click.option(
+    "--until", default="compile", show_default=True, metavar="STAGE", help="export, import, optimise, compile."
+)
 @click.option("--dump", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write each stage's IR.")
 @click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Most points in a prompt.")
 @click.option("--boxes", type=click.IntRange(min=1), default=8, show_default=True, help="Most boxes in a prompt.")
@@ -80,7 +82,11 @@ def build(
     )
     with show(request) as progress:
         if checkpoint is None:
-            chosen = f"seed {request.seed}" if seed is not None else "seed 0, because neither --seed nor --checkpoint was given"
+            chosen = (
+                f"seed {request.seed}"
+                if seed is not None
+                else "seed 0, because neither --seed nor --checkpoint was given"
+            )
             progress.note(f"weights: {chosen}; masks mean nothing with them")
         folders = run(request, out, progress, store=None if no_cache else default_store(), jobs=jobs)
     click.echo(f"built {len(folders)} components until {request.until} in {out}")

@@ -15,10 +15,11 @@ def sam3port_commands() -> list[click.Command]:
     # Imported here: `sam3port.install()` registers this plugin too, and has no use for click.
     from sam3port.cli.apply_patches import apply_patches
     from sam3port.cli.build import build
+    from sam3port.cli.components import components
     from sam3port.cli.doctor import doctor
     from sam3port.cli.patches import patches
     from sam3port.cli.run import run
     from sam3port.cli.upstream import upstream
     from sam3port.cli.verify import verify
 
-    return [apply_patches, build, doctor, patches, run, upstream, verify]
+    return [apply_patches, build, components, doctor, patches, run, upstream, verify]

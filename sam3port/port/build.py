@@ -196,6 +196,9 @@ class _Build:
         if to_export:
             workers.append(exporter := Worker(events, log))
             exporter.send(self._job("export", folders={n: self._begin(n, Stage.EXPORT) for n in to_export}), "export")
+            if jobs > 1 and self.request.until is not Stage.EXPORT:
+                workers.append(lowerer := Worker(events, log))
+                lowerer.send(self._job("warm"), "warm")
         while True:
             waiting = {name: stages for name, stages in waiting.items() if name not in self.failures}
             self._start_lowering(waiting, workers, lambda: Worker(events, log), jobs)
@@ -303,6 +306,8 @@ class _Build:
             if error["usage"] == "True":
                 raise UsageError(error["problem"], error["remedy"])
             raise BuildFailed(f"the model cannot be built: {error['problem']}", error["remedy"] or self._see_log())
+        if worker.busy_with == "warm":
+            raise BuildFailed(f"TVM cannot be loaded: {error['problem']}", error["remedy"] or self._see_log())
         assert worker.busy_with is not None
         self._fail(worker.busy_with, self.missing()[worker.busy_with][0], error["problem"], error["remedy"])
 
@@ -312,6 +317,8 @@ class _Build:
         fate = worker.fate()
         if said := last_lines(self.out / LOG):
             fate += f"; the last it said: {said}"
+        if worker.busy_with == "warm":
+            raise BuildFailed(f"TVM cannot be loaded: {fate}", self._see_log())
         names = to_export if worker.busy_with == "export" else [worker.busy_with]
         for name in names:
             stages = self.missing().get(name, [])
@@ -366,7 +373,9 @@ class _Build:
             "target": request.target,
             "device": request.build_target().device,
             "dtype": request.dtype,
-            "weights": {"seed": request.seed} if request.checkpoint is None else {"checkpoint": str(request.checkpoint)},
+            "weights": {"seed": request.seed}
+            if request.checkpoint is None
+            else {"checkpoint": str(request.checkpoint)},
             "capacity": dataclasses.asdict(request.capacity),
             "upstream": upstream_identity(self.plan),
             "patches": [patch.name for patch in self.plan.patches],

@@ -37,5 +37,7 @@ def _instructions(library: Path) -> str:
     from tvm import relax
 
     module: Any = tvm.runtime.load_module(str(library))
-    text: str = module["as_text"]() if module.implements_function("as_text") else str(relax.VMExecutable(module).as_text())
+    text: str = (
+        module["as_text"]() if module.implements_function("as_text") else str(relax.VMExecutable(module).as_text())
+    )
     return text

@@ -100,7 +100,9 @@ def check(
     for index, call in enumerate(calls):
         module = import_decomposed(_alone(call), converters).module
         merged[f"call_{index}"] = module["main"].with_attr("global_symbol", f"call_{index}").without_attr("num_input")
-    executable = tvm.compile(_optimised(merged, target), target=target.target() if target else tvm.target.Target("llvm"))
+    executable = tvm.compile(
+        _optimised(merged, target), target=target.target() if target else tvm.target.Target("llvm")
+    )
     machine = relax.VirtualMachine(executable, tvm.cpu())
     return [_compare(call, machine[f"call_{index}"]) for index, call in enumerate(calls)]
 
@@ -257,7 +259,9 @@ def _error(expected: NDArray[Any], found: NDArray[Any]) -> tuple[float, str]:
     with np.errstate(invalid="ignore", over="ignore"):
         difference = np.where(same, 0.0, np.abs(expected.astype(np.float64) - found.astype(np.float64)))
     finite = np.abs(expected[np.isfinite(expected)])
-    allowed = RTOL * np.where(np.isfinite(expected), np.abs(expected), 0.0) + RTOL / 10 * (finite.max() if finite.size else 1)
+    allowed = RTOL * np.where(np.isfinite(expected), np.abs(expected), 0.0) + RTOL / 10 * (
+        finite.max() if finite.size else 1
+    )
     allowed = np.maximum(allowed, np.finfo(np.float32).tiny)
     relative = np.where(np.isfinite(difference), difference, np.inf) / allowed
     at = np.unravel_index(int(np.argmax(relative)), relative.shape)

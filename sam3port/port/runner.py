@@ -74,7 +74,9 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except OSError:
-        raise InputError(f"{folder} holds no built component ({RECORD} is missing)", "`sam3port build` makes it") from None
+        raise InputError(
+            f"{folder} holds no built component ({RECORD} is missing)", "`sam3port build` makes it"
+        ) from None
     except ValueError as error:
         raise InputError(f"{file} is damaged: {error}", "build it again") from None
     return record
@@ -89,8 +91,12 @@ def in_order(component: str, specs: Sequence[TensorSpec], given: Arrays) -> list
     expected = {spec.name for spec in specs}
     if expected != set(given):
         missing, unknown = sorted(expected - set(given)), sorted(set(given) - expected)
-        parts = [f"{what} {', '.join(names)}" for what, names in (("lacks", missing), ("has unknown", unknown)) if names]
-        raise InputError(f"{component}: the input {' and '.join(parts)}", f"it takes {', '.join(s.name for s in specs)}")
+        parts = [
+            f"{what} {', '.join(names)}" for what, names in (("lacks", missing), ("has unknown", unknown)) if names
+        ]
+        raise InputError(
+            f"{component}: the input {' and '.join(parts)}", f"it takes {', '.join(s.name for s in specs)}"
+        )
     for spec in specs:
         array = given[spec.name]
         if array.shape != spec.shape or array.dtype.name != spec.dtype:

@@ -56,7 +56,7 @@ def _emitter(events: IO[str]) -> Emit:
 
 
 def work(job: Mapping[str, Any], emit: Emit) -> None:
-    """Does one job: ``export`` of several components from one model, or ``lower`` of one component.
+    """Does one job: ``export`` of several components from one model, ``lower`` of one component, or ``warm`` for it.
 
     Args:
         job: ``kind``, ``request`` (a `BuildRequest` as JSON) and what `_export` or `_lower` read.
@@ -64,7 +64,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
     """
     request = BuildRequest.from_json(job["request"])
     try:
-        {"export": _export, "lower": _lower}[job["kind"]](request, job, emit)
+        {"export": _export, "lower": _lower, "warm": _warm}[job["kind"]](request, job, emit)
     except _Failed:
         pass
     except Exception as error:
@@ -127,18 +127,36 @@ def _export_one(component: Component, model: Any, preset: Preset, file: Path) ->
     export.save(program, file)
 
 
+def _warm(request: BuildRequest, _job: Mapping[str, Any], _emit: Emit) -> None:
+    """Imports what lowering needs, while another process still exports."""
+    import tvm.relax.frontend.torch  # noqa: F401
+
+    _register_operators(request)
+
+
+def _register_operators(request: BuildRequest) -> None:
+    """Makes known what programs may call besides ATen: patches and components register it when they are loaded."""
+    from sam3port.patching.install import make_plan
+    from sam3port.plugins import switched_off
+
+    for patch in make_plan(request.upstream, switched_off(request.disable)).patches:
+        if patch.prepare is not None:
+            patch.prepare()
+
+
 def _lower(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
     """``component``; ``sources``: folders of stages that are there; ``folders``: where to write those that are not."""
+    from sam3port.plugins import load_plugins, switched_off
     from sam3port.port import compile as compilation
     from sam3port.port import export, ir
     from sam3port.port import optimise as optimisation
     from sam3port.port import relax as importing
-    from sam3port.plugins import load_plugins, switched_off
 
     name = job["component"]
     sources = {Stage(stage): Path(folder) for stage, folder in job["sources"].items()}
     folders = {Stage(stage): Path(folder) for stage, folder in job["folders"].items()}
     target = request.build_target()
+    _register_operators(request)
     module = None
 
     def loaded(stage: Stage, file: str) -> Any:

@@ -39,4 +39,4 @@ class BuildTarget(ABC):
 
     @abstractmethod
     def identity(self) -> str:
-        """Everything about machine and target that changes the code made for it; part of the cache's keys. Imports no tvm."""
+        """Everything about machine and target that changes the code; part of the cache's keys. Imports no tvm."""

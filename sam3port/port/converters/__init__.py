@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 @hookimpl
 def sam3port_converters() -> list[Converter]:
     from sam3port.port.converters import (
+        cat,
         div_mode,
         embedding,
         grid_sampler_2d,
@@ -22,5 +23,5 @@ def sam3port_converters() -> list[Converter]:
         select_int,
     )
 
-    modules = (div_mode, embedding, grid_sampler_2d, linear, matmul, scaled_dot_product_attention, select_int)
+    modules = (cat, div_mode, embedding, grid_sampler_2d, linear, matmul, scaled_dot_product_attention, select_int)
     return [module.CONVERTER for module in modules]
