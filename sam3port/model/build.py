@@ -1,4 +1,4 @@
-"""Builds upstream's image model: on the CPU, in float32, in evaluation mode, with weights from a seed or a checkpoint."""
+"""Builds upstream's image model on the CPU, in float32, for evaluation, with weights from a seed or a checkpoint."""
 
 from __future__ import annotations
 
@@ -56,14 +56,40 @@ def construct(preset: Preset, *, interactive: bool = True) -> Sam3Image:
 
     Installs the import hook if there is none. Leaves torch's random state and autocast as they were.
     """
+    import torch
+
+    model = _construct(preset, interactive)
+    assert all(p.dtype == torch.get_default_dtype() and p.device.type == "cpu" for p in model.parameters())
+    return model
+
+
+def skeleton(preset: Preset, *, interactive: bool = True, assembled: bool = False) -> Sam3Image:
+    """The model's structure with parameters and buffers on torch's meta device: names and shapes, no memory.
+
+    Args:
+        assembled: put together by `sam3port.model.assemble` even where upstream's own builder has these sizes.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class RealSchedule(TorchFunctionMode):
+        """The ViT reads the values of a linspace (its drop rates, vitdet.py:718), which meta tensors do not have."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            kwargs = {"device": "cpu"} | (kwargs or {}) if func is torch.linspace else kwargs or {}
+            return func(*args, **kwargs)
+
+    with torch.device("meta"), RealSchedule():
+        return _construct(preset, interactive, assembled)
+
+
+def _construct(preset: Preset, interactive: bool, assembled: bool = False) -> Sam3Image:
     from sam3port.patching import install
 
     if install.current() is None:
         install.install()
-    import torch
-
     with _undisturbed():
-        if preset == FULL:
+        if preset == FULL and not assembled:
             from sam3.model_builder import build_sam3_image_model
 
             model: Any = build_sam3_image_model(
@@ -75,7 +101,6 @@ def construct(preset: Preset, *, interactive: bool = True) -> Sam3Image:
             model = assemble(preset, interactive=interactive)
         _leave_autocast(model)
     model.eval().requires_grad_(False)
-    assert all(p.dtype == torch.float32 and p.device.type == "cpu" for p in model.parameters())
     return model
 
 
@@ -88,7 +113,7 @@ def _leave_autocast(model: Any) -> None:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Keeps torch's random state, warnings about CUDA out of a build for the CPU, and 20 s of random numbers out of it."""
+    """Keeps torch's random state; keeps warnings about CUDA and 20 s of random numbers out of the build."""
     import torch
     from torch.overrides import TorchFunctionMode
 

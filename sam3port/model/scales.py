@@ -91,7 +91,7 @@ _GAINS: Final[tuple[tuple[str, float], ...]] = (
     (r"dot_prod_scoring\.prompt_proj$", 2.5),
     (r"mask_predictor\.mask_embed\.layers\.2$", 2.5),
     (r"iou_prediction_head\.layers\.2$", 2.0),
-    (r"output_hypernetworks_mlps\.\d+\.layers\.2$", 2.0),
+    (r"output_hypernetworks_mlps\.\d+\.layers\.2$", 3.0),
 )
 """Gains of layers by name: the standard deviation of the output for an input of 1. All others have 1."""
 
@@ -129,7 +129,7 @@ def scale_of(module: nn.Module, path: str, parameter: str) -> Scale | None:
         return Scale(std=gain / math.sqrt(module.in_features), opposed=_RECTIFIED.search(path) is not None)
     if parameter == "weight" and isinstance(module, nn.ConvTranspose2d):
         # The strides are the kernel's size: every output comes from one position of the kernel.
-        return Scale(std=gain / math.sqrt(module.in_channels), common=0.8)
+        return Scale(std=gain / math.sqrt(module.in_channels), common=0.95)
     if parameter == "weight" and isinstance(module, nn.Conv2d):
         return _convolution(module, path, gain)
     if parameter == "weight" and tensor.ndim == 1:  # LayerNorm, GroupNorm and upstream's two LayerNorm2d

@@ -61,16 +61,21 @@ def _bytes(tensor: Tensor) -> memoryview:
     import torch
 
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return memoryview(flat.view(torch.uint8).numpy())  # type: ignore[arg-type]
 
 
 def _fill(tensor: Tensor, scale: Scale, seed: int, name: str) -> None:
+    weights = tensor.numpy()
+    # A float64 model (the yardstick of a proof) gets the same float32 values.
+    values = weights if weights.dtype == np.float32 else np.empty(weights.shape, np.float32)
     bits = _stream(seed, name)
-    flat = tensor.view(-1).numpy()
+    flat = values.reshape(-1)
     for start in range(0, flat.size, _BLOCK):
         part = flat[start : start + _BLOCK]
         part[:] = _uniform(bits, part.size)
-    scale.apply(tensor.numpy(), lambda count: _uniform(_stream(seed, f"{name}/shared"), count))
+    scale.apply(values, lambda count: _uniform(_stream(seed, f"{name}/shared"), count))
+    if values is not weights:
+        weights[...] = values
 
 
 def _stream(seed: int, name: str) -> np.random.SFC64:
