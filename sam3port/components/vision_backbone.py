@@ -42,23 +42,13 @@ class VisionBackbone(Component):
     def module(self, model: torch.nn.Module, preset: Preset) -> torch.nn.Module:
         import torch
 
-        image_model: Any = model
-        neck = image_model.backbone.vision_backbone
-        upstream_forward = type(neck).forward
-        remember_positions(neck.position_encoding, preset)
-
         class Backbone(torch.nn.Module):
-            """The neck's parts without the second neck: upstream's own forward runs on them."""
-
             def __init__(self) -> None:
                 super().__init__()
-                self.trunk = neck.trunk
-                self.convs = neck.convs
-                self.position_encoding = neck.position_encoding
-                self.sam2_convs = None
+                self.neck = neck(model, preset, second=False)
 
             def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-                features, positions, _, _ = upstream_forward(self, image)
+                features, positions, _, _ = self.neck(image)
                 return (*features, *positions)
 
         return Backbone()
@@ -70,14 +60,32 @@ class VisionBackbone(Component):
         return image_edges(preset)
 
 
-def remember_positions(encoding: Any, preset: Preset) -> None:
-    """Fills the cache of a position encoding for every level, as upstream does while it builds, but for other sizes
-    (position_encoding.py:36). Filled during torch.export, the cache would keep traced tensors."""
+def neck(model: torch.nn.Module, preset: Preset, *, second: bool) -> torch.nn.Module:
+    """The neck's parts, with or without the tracker's, on which upstream's own forward runs."""
     import torch
 
-    device = next(iter(encoding.cache.values())).device if encoding.cache else None
+    image_model: Any = model
+    whole = image_model.backbone.vision_backbone
+    upstream_forward = type(whole).forward
+    encoding = whole.position_encoding
+    # Upstream remembers position encodings by size, and fills that cache while it builds, but for other sizes
+    # (position_encoding.py:36). Filled during torch.export, it would keep traced tensors.
+    device = next(whole.parameters()).device
     for size in preset.pyramid_sizes:
         encoding(torch.zeros(1, 1, *size, device=device))
+
+    class Neck(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk = whole.trunk
+            self.convs = whole.convs
+            self.position_encoding = encoding
+            self.sam2_convs = whole.sam2_convs if second else None
+
+        def forward(self, image: torch.Tensor) -> Any:
+            return upstream_forward(self, image)
+
+    return Neck()
 
 
 def image_edges(preset: Preset) -> Mapping[str, Arrays]:

@@ -62,8 +62,8 @@ def pad_geometry(prompts: Sequence[Geometry], capacity: Capacity) -> Arrays:
     Missing prompts of the batch become prompts without points and boxes.
 
     Returns:
-        ``points`` (points, prompts, 2), ``point_labels`` (points, prompts), ``point_mask`` (prompts, points) and the same
-        of ``boxes``.
+        ``points`` (points, prompts, 2), ``point_labels`` (points, prompts), ``point_mask`` (prompts, points) and the
+        same of ``boxes``.
 
     Raises:
         UsageError: more prompts, points or boxes than the capacity, or not as many labels as points or boxes.

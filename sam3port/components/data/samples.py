@@ -33,7 +33,7 @@ class Samples:
 
     def normal(self, spec: TensorSpec, std: float = 1.0) -> Floats:
         """What a layer normalisation returns."""
-        drawn: Floats = self.random.standard_normal(spec.shape, np.float32) * np.float32(std)
+        drawn: Floats = np.multiply(self.random.standard_normal(spec.shape, np.float32), std, dtype=np.float32)
         return drawn
 
     def uniform(self, shape: tuple[int, ...], low: float, high: float) -> Floats:
@@ -60,13 +60,23 @@ class Samples:
             inside = ((x / width - cx) / rx) ** 2 + ((y / height - cy) / ry) ** 2 < 1
             picture[0, :, inside] = self.random.uniform(-1, 1, channels)
         picture += self.random.standard_normal(spec.shape, np.float32) * np.float32(0.05)
-        return np.clip(picture, -1, 1).astype(np.float32)
+        clipped: Floats = np.clip(picture, -1, 1).astype(np.float32)
+        return clipped
 
     def boxes(self, *shape: int) -> Floats:
         """Boxes inside the image as cxcywh, 0..1 of it; sides from 3 % to 70 %."""
         size = self.random.uniform(0.03, 0.7, (*shape, 2))
         centre = self.random.uniform(size / 2, 1 - size / 2)
         return np.concatenate([centre, size], -1).astype(np.float32)
+
+    def masks(self, shape: tuple[int, ...]) -> Floats:
+        """One ellipse in each (height, width): 1 inside, 0 outside."""
+        found = np.zeros(shape, np.float32)
+        y, x = np.mgrid[0 : shape[-2], 0 : shape[-1]]
+        for mask in found.reshape(-1, *shape[-2:]):
+            cx, cy, rx, ry = self.random.uniform((0.2, 0.2, 0.1, 0.1), (0.8, 0.8, 0.4, 0.4))
+            mask[((x / shape[-1] - cx) / rx) ** 2 + ((y / shape[-2] - cy) / ry) ** 2 < 1] = 1
+        return found
 
     def tokens(self, spec: TensorSpec, vocabulary: int) -> Labels:
         """A text of one to eight words' tokens in each row: start, words, end, zeros."""

@@ -44,6 +44,30 @@ def last_level(preset: Preset) -> int:
     return len(preset.feature_sizes) - 1
 
 
+def tracker(preset: Preset) -> tuple[TensorSpec, ...]:
+    """``image_embedding``, ``high_res_0`` and ``high_res_1``: what clicks are answered with."""
+    channels = preset.d_model
+    fine, middle, coarse = preset.feature_sizes
+    return (
+        TensorSpec("image_embedding", (1, channels, *coarse), FLOAT, "tracker_features plus no_mem_embed, NCHW"),
+        TensorSpec("high_res_0", (1, channels // 8, *fine), FLOAT, "the second neck's finest features after conv_s0"),
+        TensorSpec("high_res_1", (1, channels // 4, *middle), FLOAT, "its next level after conv_s1"),
+    )
+
+
+def clicks(preset: Preset, capacity: Capacity) -> tuple[TensorSpec, ...]:
+    """``dense_pe``, ``sparse``, ``sparse_mask`` and ``dense``: the interactive prompt, encoded."""
+    batch, length, channels, grid = capacity.prompts, capacity.points + 3, preset.d_model, preset.grid
+    return (
+        TensorSpec("dense_pe", (1, channels, grid, grid), FLOAT, "position encoding of the image, -1..1: a constant"),
+        TensorSpec(
+            "sparse", (batch, length, channels), FLOAT, "box corners, points and, last, upstream's no-more-points"
+        ),
+        TensorSpec("sparse_mask", (batch, length), FLAG, "true where sparse is padding"),
+        TensorSpec("dense", (batch, channels, grid, grid), FLOAT, "the mask prompt, or upstream's embedding of none"),
+    )
+
+
 def tokens(preset: Preset, capacity: Capacity) -> TensorSpec:
     meaning = "tokens of one text for each prompt: start, text, end, then zeros"
     return TensorSpec("tokens", (capacity.prompts, preset.text_context), LABEL, meaning)
