@@ -8,26 +8,25 @@ import sys
 
 
 class _Waiting:
-    """A meta path finder that installs the real one at the first ``import sam3``, then steps aside."""
+    """A meta path finder that installs the real one at the first ``import sam3``."""
 
     def __init__(self, upstream, disable):  # type: ignore[no-untyped-def]
         self.upstream = upstream
         self.disable = disable
+        self.done = False
 
     def find_spec(self, fullname, path=None, target=None):  # type: ignore[no-untyped-def]
-        if fullname != "sam3" and not fullname.startswith("sam3."):
+        if self.done or (fullname != "sam3" and not fullname.startswith("sam3.")):
             return None
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
+        import os
+
         from sam3port.patching.install import current, install
 
         installation = current()
         if installation is None:
-            try:
-                installation = install(self.upstream, disable=self.disable)
-            except BaseException:
-                sys.meta_path.insert(0, self)
-                raise
+            # What this process is told goes before what the environment was activated with.
+            installation = install(os.environ.get("SAM3PORT_UPSTREAM") or self.upstream, disable=self.disable)
+        self.done = True  # It stays in the list, which another thread may be going through.
         return installation.finder.find_spec(fullname, path, target)
 
 

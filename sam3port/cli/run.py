@@ -33,8 +33,8 @@ def run(upstream: Path | None, disable: tuple[str, ...], module: str | None, arg
         click.echo(f"sam3port: {located.describe()}", err=True)
     script = None if module is not None else _script(arguments[0])
     install(upstream, disable=disable)
-    # Children that are not multiprocessing's find the package that installs the hook by PYTHONPATH.
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(CHILDREN)]))
+    # Children that are not multiprocessing's install the hook at their start: see children/sitecustomize.py.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHILDREN), os.environ.get("PYTHONPATH")]))
     if module is not None:
         sys.argv = [module, *arguments]
         sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `python -m` does

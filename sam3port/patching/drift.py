@@ -61,6 +61,10 @@ class PatchDrift(PatchError):
         super().__init__(str(drift), ways_out(drift))
         self.drift = drift
 
+    def __reduce__(self) -> tuple[type[PatchDrift], tuple[Drift]]:
+        """multiprocessing sends errors of its workers as pickles, and waits for ever for one that does not open."""
+        return type(self), (self.drift,)
+
 
 INSTALL_FIRST: Final = "call sam3port.install() before anything imports sam3"
 

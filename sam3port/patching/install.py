@@ -16,8 +16,8 @@ from sam3port.plugins import load_plugins, switched_off
 from sam3port.upstream.source import locate
 
 CHILDREN: Final = Path(__file__).with_name("children")
-"""A folder whose only package, ``sam3``, installs the hook and steps aside. On ``sys.path`` it reaches the children
-of multiprocessing's spawn, which inherit the path and nothing else."""
+"""A folder whose package ``sam3`` installs the hook and steps aside. On ``sys.path`` it reaches the children of
+multiprocessing's spawn, which inherit the path and nothing else. On PYTHONPATH (``sam3port run``) it reaches all."""
 
 _lock = threading.RLock()
 _current: Installation | None = None

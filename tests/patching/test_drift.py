@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import subprocess
 import sys
@@ -343,3 +344,11 @@ def test_a_drift_is_no_import_error(checkout: Path) -> None:
     process = import_sam3(checkout, "pin_memory", code)
     assert "swallowed" not in process.stdout
     assert "PatchDrift" in process.stderr
+
+
+def test_a_drift_travels_between_processes(checkout: Path) -> None:
+    """A pool of multiprocessing hangs on an error of a worker that cannot be unpickled."""
+    _edit_boxes(checkout)
+    error = PatchDrift(the_drift(checkout, built_in("pin_memory")))
+    back = pickle.loads(pickle.dumps(error))
+    assert (str(back), back.drift, back.remedy) == (str(error), error.drift, error.remedy)
