@@ -23,7 +23,7 @@ def check_example(component: Component, preset: Preset, example: Arrays) -> None
 
 def check_program(component: Component, preset: Preset, program: ExportedProgram) -> None:
     """Raises Sam3PortError unless the traced module returns what the component declares."""
-    returned = [node.meta["val"] for node in program.graph.output_node().args[0]]  # type: ignore[union-attr]
+    returned = [node.meta["val"] for node in program.graph.output_node().args[0]]
     specs = component.outputs(preset)
     if len(returned) != len(specs):
         raise Sam3PortError(

@@ -26,7 +26,8 @@ def decompose(program: ExportedProgram, converters: Mapping[str, Converter]) -> 
     with warnings.catch_warnings():
         # torch 2.13 warns about its own use of pytree's LeafSpec.
         warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
-        return program.run_decompositions(table)
+        decomposed: ExportedProgram = program.run_decompositions(table)
+        return decomposed
 
 
 def overload(name: str) -> torch._ops.OpOverload:

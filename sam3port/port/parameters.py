@@ -96,5 +96,5 @@ def _dtype(short: str) -> np.dtype[Any]:
     if name == "bfloat16":
         import ml_dtypes  # type: ignore[import-not-found,import-untyped,unused-ignore]  # comes with tvm
 
-        return np.dtype(ml_dtypes.bfloat16)
+        return np.dtype(ml_dtypes.bfloat16)  # type: ignore[no-any-return]
     return np.dtype(name)
