@@ -14,14 +14,27 @@ if TYPE_CHECKING:
 def sam3port_converters() -> list[Converter]:
     from sam3port.port.converters import (
         cat,
+        compare,
         div_mode,
         embedding,
         grid_sampler_2d,
         linear,
         matmul,
+        pow_scalar,
         scaled_dot_product_attention,
         select_int,
     )
 
-    modules = (cat, div_mode, embedding, grid_sampler_2d, linear, matmul, scaled_dot_product_attention, select_int)
-    return [module.CONVERTER for module in modules]
+    return [
+        cat.CONVERTER,
+        compare.EQUAL,
+        compare.NOT_EQUAL,
+        div_mode.CONVERTER,
+        embedding.CONVERTER,
+        grid_sampler_2d.CONVERTER,
+        linear.CONVERTER,
+        matmul.CONVERTER,
+        pow_scalar.CONVERTER,
+        scaled_dot_product_attention.CONVERTER,
+        select_int.CONVERTER,
+    ]

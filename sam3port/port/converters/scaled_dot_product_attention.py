@@ -75,8 +75,8 @@ def _additive(mask: Any, dtype: Any, emit: Any) -> tuple[Any, Any]:
 
 CONVERTER = Converter(
     operator="scaled_dot_product_attention.default",
-    reason="torch decomposes it and TVM would hold all scores in memory (16 x 5184 x 5184 in a global layer). TVM 0.27's"
-    " own conversion ignores scale, refuses boolean masks and reads the axes in another order than PyTorch's",
+    reason="torch decomposes it and TVM would hold all scores in memory (16 x 5184 x 5184 in a global layer). TVM"
+    " 0.27's own conversion ignores scale, refuses boolean masks and reads the axes in another order than PyTorch's",
     retire_when="TVM's importer takes boolean masks and scale, and PyTorch's order of axes",
     convert=_convert,
     keep_whole=True,
