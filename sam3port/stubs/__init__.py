@@ -18,11 +18,15 @@ __all__ = ["Stub", "installed", "module"]
 
 
 def installed(name: str) -> bool:
-    """Whether the real module can be imported here (looks for it, does not import it)."""
+    """Whether the real module can be imported here (looks for it, does not import it).
+
+    A folder of that name on the path, such as a clone of triton, is none: it has no loader.
+    """
     try:
-        return importlib.util.find_spec(name) is not None
+        spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return False
+    return spec is not None and spec.loader is not None
 
 
 def module(name: str) -> Any:
@@ -33,9 +37,9 @@ def module(name: str) -> Any:
     """
     if installed(name):
         return importlib.import_module(name)
-    from sam3port.plugins import load_plugins
+    from sam3port.plugins import load_plugins, switched_off
 
-    stubs = load_plugins().stubs()
+    stubs = load_plugins(switched_off()).stubs()  # `install` has put what is off into SAM3PORT_DISABLE
     if name not in stubs:
         known = ", ".join(sorted(stubs)) or "none"
         raise UsageError(f"no plugin declares a stub for the absent module {name!r} (declared: {known})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -23,23 +22,6 @@ class Stub:
     """Attributes called while upstream is imported (``Config``); the result is inert."""
 
 
-class AbsentFunction:
-    """A decorated kernel of an absent module. Calling or subscripting it raises `StubError`."""
-
-    def __init__(self, stub: Stub, name: str) -> None:
-        self._stub = stub
-        self.__name__ = name
-
-    def __call__(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        raise _error(self._stub, self.__name__)
-
-    def __getitem__(self, _grid: Any) -> NoReturn:
-        raise _error(self._stub, self.__name__)
-
-    def __repr__(self) -> str:
-        return f"<{self.__name__}: {self._stub.module} is not installed>"
-
-
 class AbsentAttribute:
     """Any attribute of an absent module. Attribute access goes on; calling raises unless the stub allows it."""
 
@@ -48,7 +30,8 @@ class AbsentAttribute:
         self._path = path
 
     def __getattr__(self, name: str) -> AbsentAttribute:
-        if name.startswith("__") and name.endswith("__"):
+        # Not what Python and its tools ask any object for, and not our own while copy and pickle make an empty one.
+        if (name.startswith("__") and name.endswith("__")) or name in {"_stub", "_path"}:
             raise AttributeError(name)
         return AbsentAttribute(self._stub, f"{self._path}.{name}")
 
@@ -57,16 +40,33 @@ class AbsentAttribute:
         if name in self._stub.constructors:
             return AbsentAttribute(self._stub, self._path)
         if name in self._stub.decorators:
-            if len(args) == 1 and not kwargs and (callable(args[0])):
-                return self._decorate(args[0])
-            return self._decorate
+            return self._decorate(*args) if args and callable(args[0]) else self._decorate
         raise _error(self._stub, self._path)
 
-    def _decorate(self, function: Callable[..., Any]) -> AbsentFunction:
-        return AbsentFunction(self._stub, getattr(function, "__name__", self._path))
+    def _decorate(self, *args: Any, **_kwargs: Any) -> AbsentFunction:
+        if not (args and callable(args[0])):
+            raise _error(self._stub, self._path)
+        return AbsentFunction(self._stub, getattr(args[0], "__name__", self._path))
+
+    def __mro_entries__(self, _bases: tuple[Any, ...]) -> NoReturn:
+        raise _error(self._stub, self._path)
 
     def __repr__(self) -> str:
         return f"<{self._path}: {self._stub.module} is not installed>"
+
+
+class AbsentFunction(AbsentAttribute):
+    """A decorated kernel of an absent module. Calling or subscripting it raises `StubError`."""
+
+    def __init__(self, stub: Stub, name: str) -> None:
+        super().__init__(stub, name)
+        self.__name__ = name
+
+    def __call__(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        raise _error(self._stub, self._path)
+
+    def __getitem__(self, _grid: Any) -> NoReturn:
+        raise _error(self._stub, self._path)
 
 
 def _error(stub: Stub, name: str) -> StubError:
