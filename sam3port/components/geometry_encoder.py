@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class GeometryEncoder(Component):
-    """`SequenceGeometryEncoder` as `Sam3Image._encode_prompt` calls it (sam3/model/sam3_image.py:186).
+    """`SequenceGeometryEncoder` as `Sam3Image._encode_prompt` calls it (sam3/model/sam3_image.py:191).
 
     A prompt of text only goes through it too: its CLS token is part of every prompt. Where ``geometry_mask`` is true
     the features mean nothing; the others do not depend on how much padding there is.
@@ -27,7 +27,7 @@ class GeometryEncoder(Component):
 
     name: ClassVar[str] = "geometry_encoder"
     summary: ClassVar[str] = "points and boxes to tokens of the prompt"
-    upstream: ClassVar[str] = "SequenceGeometryEncoder, sam3/model/geometry_encoders.py:475"
+    upstream: ClassVar[str] = "SequenceGeometryEncoder, sam3/model/geometry_encoders.py:481"
 
     def inputs(self, preset: Preset) -> tuple[TensorSpec, ...]:
         level = specs.last_level(preset)

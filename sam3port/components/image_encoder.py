@@ -18,8 +18,8 @@ class ImageEncoder(VisionBackbone):
     """All that is computed once for each image when it is clicked on as well as searched.
 
     Besides the neck this is what upstream does right after it: the convolutions of the mask decoder for the two finer
-    levels (`Sam3Processor.set_image`, sam3_image_processor.py:58) and ``no_mem_embed`` (`Sam3Image.predict_inst`,
-    sam3_image.py:618). The second neck's position encodings are those of the first.
+    levels (`Sam3Processor.set_image`, sam3_image_processor.py:60) and ``no_mem_embed`` (`Sam3Image.predict_inst`,
+    sam3_image.py:617). The second neck's position encodings are those of the first.
     """
 
     name: ClassVar[str] = "image_encoder"

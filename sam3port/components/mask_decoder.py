@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class MaskDecoder(Component):
-    """`MaskDecoder` as `SAM3InteractiveImagePredictor._predict` calls it (sam3/model/sam1_task_predictor.py:395).
+    """`MaskDecoder` as `SAM3InteractiveImagePredictor._predict` calls it (sam3/model/sam1_task_predictor.py:412).
 
     One run gives both what ``multimask_output=True`` and what ``False`` return; for the latter upstream falls back to
     the best of the three where the single mask is not stable (``dynamic_multimask_via_stability``).
@@ -138,7 +138,7 @@ class MaskDecoder(Component):
 def masked_keys(padding: torch.Tensor, outputs: int, image_tokens: int) -> Any:
     """Inside, `sam.transformer.Attention` does not see the keys that are padding.
 
-    Its attention takes no mask (sam3/sam/transformer.py:253). Keys are either the image's tokens, of which none is
+    Its attention takes no mask (sam3/sam/transformer.py:258). Keys are either the image's tokens, of which none is
     padding, or the output tokens followed by the points' embeddings; their number tells which.
 
     Args:

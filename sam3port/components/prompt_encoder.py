@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PromptEncoder(Component):
-    """`PromptEncoder` as `SAM3InteractiveImagePredictor._predict` calls it (sam3/model/sam1_task_predictor.py:369).
+    """`PromptEncoder` as `SAM3InteractiveImagePredictor._predict` calls it (sam3/model/sam1_task_predictor.py:398).
 
     Upstream has no padding: it encodes the points that there are and appends one "not a point". So does the module
     outside torch.export, prompt by prompt, and that is what the proof refers to. The exported graph has a place for
@@ -34,16 +34,16 @@ class PromptEncoder(Component):
     def inputs(self, preset: Preset) -> tuple[TensorSpec, ...]:
         batch, length, side = self.capacity.prompts, click_length(self.capacity), preset.mask_size
         return (
-            TensorSpec("points", (batch, length, 2), "float32", "x, y in pixels of the model's square image"),
+            TensorSpec("clicks", (batch, length, 2), "float32", "x, y in pixels of the model's square image"),
             TensorSpec(
-                "labels",
+                "click_labels",
                 (batch, length),
                 "int64",
                 "1 object, 0 background, 2 and 3 the first and second corner of a box, -1 not a point",
             ),
-            TensorSpec("point_mask", (batch, length), "bool", "true where points is padding"),
-            TensorSpec("mask", (batch, 1, side, side), "float32", "mask logits of an earlier result, -32..32"),
-            TensorSpec("has_mask", (batch,), "bool", "false: there is no mask, whatever mask holds"),
+            TensorSpec("click_mask", (batch, length), "bool", "true where clicks is padding"),
+            TensorSpec("mask_input", (batch, 1, side, side), "float32", "mask logits of an earlier result, -32..32"),
+            TensorSpec("has_mask_input", (batch,), "bool", "false: there is no mask, whatever mask_input holds"),
         )
 
     def outputs(self, preset: Preset) -> tuple[TensorSpec, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 class ScoringHead(Component):
     """`Sam3Image._update_scores_and_boxes` in inference, then the product that `Sam3Processor` calls the score
-    (sam3/model/sam3_image_processor.py:189). Only the last layer's queries are scored in inference."""
+    (sam3/model/sam3_image_processor.py:195). Only the last layer's queries are scored in inference."""
 
     name: ClassVar[str] = "scoring_head"
     summary: ClassVar[str] = "scores and boxes of the decoder's queries"
@@ -38,11 +38,13 @@ class ScoringHead(Component):
     def outputs(self, preset: Preset) -> tuple[TensorSpec, ...]:
         batch, queries = self.capacity.prompts, preset.num_queries
         return (
-            TensorSpec("logits", (batch, queries, 1), "float32", "how well each query fits the prompt, -12..12"),
-            TensorSpec("boxes", (batch, queries, 4), "float32", "cxcywh, 0..1 of the image"),
-            TensorSpec("boxes_xyxy", (batch, queries, 4), "float32", "the same boxes as corners, may leave the image"),
+            TensorSpec("pred_logits", (batch, queries, 1), "float32", "how well each query fits the prompt, -12..12"),
+            TensorSpec("pred_boxes", (batch, queries, 4), "float32", "cxcywh, 0..1 of the image"),
+            TensorSpec(
+                "pred_boxes_xyxy", (batch, queries, 4), "float32", "the same boxes as corners, may leave the image"
+            ),
             TensorSpec("presence_logit", (batch, 1), "float32", "of the last layer"),
-            TensorSpec("scores", (batch, queries), "float32", "sigmoid(logits) * sigmoid(presence_logit)"),
+            TensorSpec("scores", (batch, queries), "float32", "sigmoid(pred_logits) * sigmoid(presence_logit)"),
         )
 
     def module(self, model: torch.nn.Module, preset: Preset) -> torch.nn.Module:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SegmentationHead(Component):
-    """`Sam3Image._run_segmentation_heads` in inference (sam3/model/sam3_image.py:393). All prompts share one image."""
+    """`Sam3Image._run_segmentation_heads` in inference (sam3/model/sam3_image.py:388). All prompts share one image."""
 
     name: ClassVar[str] = "segmentation_head"
     summary: ClassVar[str] = "masks of the decoder's queries, and of everything that fits the prompt"
@@ -36,8 +36,10 @@ class SegmentationHead(Component):
     def outputs(self, preset: Preset) -> tuple[TensorSpec, ...]:
         batch, size = self.capacity.prompts, preset.feature_sizes[0]
         return (
-            TensorSpec("masks", (batch, preset.num_queries, *size), "float32", "mask logits of each query"),
-            TensorSpec("semantic", (batch, 1, *size), "float32", "mask logits of all that fits the prompt together"),
+            TensorSpec("pred_masks", (batch, preset.num_queries, *size), "float32", "mask logits of each query"),
+            TensorSpec(
+                "semantic_seg", (batch, 1, *size), "float32", "mask logits of all that fits the prompt together"
+            ),
         )
 
     def module(self, model: torch.nn.Module, preset: Preset) -> torch.nn.Module:

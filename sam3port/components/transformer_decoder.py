@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TransformerDecoder(Component):
-    """`TransformerDecoder` as `Sam3Image._run_decoder` calls it in inference (sam3/model/sam3_image.py:256)."""
+    """`TransformerDecoder` as `Sam3Image._run_decoder` calls it in inference (sam3/model/sam3_image.py:254)."""
 
     name: ClassVar[str] = "transformer_decoder"
     summary: ClassVar[str] = "queries with boxes and presence, after every layer"

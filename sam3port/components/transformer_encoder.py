@@ -23,7 +23,7 @@ class TransformerEncoder(Component):
 
     name: ClassVar[str] = "transformer_encoder"
     summary: ClassVar[str] = "image features that have seen the prompt"
-    upstream: ClassVar[str] = "TransformerEncoderFusion, sam3/model/encoder.py:464"
+    upstream: ClassVar[str] = "TransformerEncoderFusion, sam3/model/encoder.py:462"
 
     def inputs(self, preset: Preset) -> tuple[TensorSpec, ...]:
         level = specs.last_level(preset)

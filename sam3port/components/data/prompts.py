@@ -53,7 +53,7 @@ class Clicks:
     box: NDArray[np.float32] | None = None
     """(4,): x0, y0, x1, y1 in the same pixels."""
     mask: NDArray[np.float32] | None = None
-    """(mask_size, mask_size): logits of an earlier result, clamped to -32..32 (sam1_task_predictor.py:414)."""
+    """(mask_size, mask_size): logits of an earlier result, clamped to -32..32 (sam1_task_predictor.py:426)."""
 
 
 def pad_geometry(prompts: Sequence[Geometry], capacity: Capacity) -> Arrays:
@@ -93,13 +93,13 @@ def click_length(capacity: Capacity) -> int:
 
 def pad_clicks(prompts: Sequence[Clicks], capacity: Capacity, preset: Preset) -> Arrays:
     """The prompt encoder's inputs. A box becomes two points, labelled 2 and 3, ahead of the others, as upstream's
-    predictor does it (sam1_task_predictor.py:373).
+    predictor does it (sam1_task_predictor.py:387).
 
     Missing prompts of the batch become prompts without anything.
 
     Returns:
-        ``points`` (prompts, points + 2, 2), ``labels`` and ``point_mask`` (prompts, points + 2), ``mask`` (prompts, 1,
-        mask_size, mask_size), ``has_mask`` (prompts,).
+        ``clicks`` (prompts, points + 2, 2), ``click_labels`` and ``click_mask`` (prompts, points + 2), ``mask_input``
+        (prompts, 1, mask_size, mask_size), ``has_mask_input`` (prompts,).
 
     Raises:
         UsageError: more prompts or points than the capacity, not as many labels as points, a mask of another size.
@@ -127,7 +127,13 @@ def pad_clicks(prompts: Sequence[Clicks], capacity: Capacity, preset: Preset) ->
                 )
             mask[index, 0] = prompt.mask
             has_mask[index] = True
-    return {"points": points, "labels": labels, "point_mask": padding, "mask": mask, "has_mask": has_mask}
+    return {
+        "clicks": points,
+        "click_labels": labels,
+        "click_mask": padding,
+        "mask_input": mask,
+        "has_mask_input": has_mask,
+    }
 
 
 def pad_tokens(texts: NDArray[np.int64], capacity: Capacity) -> NDArray[np.int64]:
@@ -142,7 +148,7 @@ def pad_tokens(texts: NDArray[np.int64], capacity: Capacity) -> NDArray[np.int64
 
 
 def join(text_features: Any, text_mask: Any, geometry_features: Any, geometry_mask: Any) -> Arrays:
-    """``prompt`` and ``prompt_mask``, as `Sam3Image._encode_prompt` puts them together (sam3_image.py:205)."""
+    """``prompt`` and ``prompt_mask``, as `Sam3Image._encode_prompt` puts them together (sam3_image.py:207)."""
     return {
         "prompt": np.concatenate([text_features, geometry_features], 0),
         "prompt_mask": np.concatenate([text_mask, geometry_mask], 1),

@@ -101,7 +101,7 @@ class Samples:
 
 
 def write_text(row: Labels, words: NDArray[np.int64] | list[int], vocabulary: int) -> None:
-    """Start, words and end as upstream's tokeniser writes them (sam3/model/tokenizer_ve.py:231); the rest stays."""
+    """Start, words and end as upstream's tokeniser writes them (sam3/model/tokenizer_ve.py:249); the rest stays."""
     start, end = vocabulary - 2, vocabulary - 1
     words = list(words)[: len(row) - 2]
     row[: len(words) + 2] = [start, *words, end]
@@ -110,7 +110,7 @@ def write_text(row: Labels, words: NDArray[np.int64] | list[int], vocabulary: in
 def sine_positions(channels: int, height: int, width: int) -> Floats:
     """Upstream's ``PositionEmbeddingSine(channels, normalize=True)`` of a map: (1, channels, height, width), -1..1.
 
-    sam3/model/position_encoding.py:84. A test compares it with upstream's.
+    sam3/model/position_encoding.py:89. A test compares it with upstream's.
     """
     half = channels // 2
     steps = np.arange(half, dtype=np.float32)
