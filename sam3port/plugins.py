@@ -7,7 +7,7 @@ import functools
 import importlib
 import os
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +73,7 @@ class Plugins:
     @functools.cache  # noqa: B019
     def origins(self) -> dict[str, str]:
         """For every patch, the plugin that delivers it."""
+        self.patches()  # complains if one is none
         return {item.name: plugin for plugin, items in self._calls("sam3port_patches") for item in items}
 
     def names(self) -> set[str]:
@@ -101,28 +102,39 @@ class Plugins:
             name = implementation.plugin_name
             try:
                 calls.append((name, list(implementation.function())))
-            except Sam3PortError:
-                raise
             except Exception as error:
+                problem = getattr(error, "problem", error)
                 raise Sam3PortError(
-                    f"the plugin {name} failed in {hook}: {type(error).__name__}: {error}",
-                    f"switch it off with --disable {name} or SAM3PORT_DISABLE={name}",
+                    f"the plugin {name} failed in {hook}: {type(error).__name__}: {problem}", _off(name)
                 ) from error
-        return sorted(calls, key=lambda call: (not call[0].startswith("sam3port."), call[0]))
+        return sorted(calls, key=lambda call: (not _is_ours(self.manager.get_plugin(call[0])), call[0]))
 
-    def _gather(self, hook: str, what: str, key: Any) -> dict[str, Any]:
+    def _gather(self, hook: str, what: str, key: Callable[[Any], str]) -> dict[str, Any]:
         gathered: dict[str, Any] = {}
         owner: dict[str, str] = {}
         for plugin, items in self._calls(hook):
             for item in items:
-                name = key(item)
+                try:
+                    name = key(item)
+                except AttributeError:
+                    problem = f"the plugin {plugin} delivers something that is no {what} in {hook}: {item!r}"
+                    raise Sam3PortError(problem, _off(plugin)) from None
                 if name in gathered:
+                    both = [p for p in (owner[name], plugin) if not _is_ours(self.manager.get_plugin(p))]
                     raise UsageError(
                         f"two plugins deliver a {what} named {name}: {owner[name]} and {plugin}",
-                        f"switch one off with --disable {plugin}",
+                        f"switch one off with --disable {' or --disable '.join(both)}",
                     )
                 gathered[name], owner[name] = item, plugin
         return gathered
+
+
+def _is_ours(plugin: object) -> bool:
+    return getattr(plugin, "__name__", "").startswith("sam3port.")
+
+
+def _off(plugin: str) -> str:
+    return f"switch it off with --disable {plugin} or SAM3PORT_DISABLE={plugin}, or uninstall it"
 
 
 def switched_off(disable: Iterable[str] = ()) -> frozenset[str]:
@@ -145,21 +157,24 @@ def _disabled_in_pyproject(start: Path) -> list[str]:
             text = file.read_bytes()
         except OSError:
             continue
-        if b"tool.sam3port" not in text:
+        if b"sam3port" not in text:
             return []
         import tomllib  # here, because few folders have such a file and this takes 4 ms
 
         try:
-            disable = tomllib.loads(text.decode()).get("tool", {}).get("sam3port", {}).get("disable", [])
+            tool = tomllib.loads(text.decode()).get("tool", {})
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{file} cannot be read: {error}") from None
+        table = tool.get("sam3port", {}) if isinstance(tool, dict) else {}
+        if not isinstance(table, dict) or table.keys() - {"disable"}:
+            raise UsageError(f"[tool.sam3port] in {file} must have the key disable and nothing else, not {table!r}")
+        disable = table.get("disable", [])
         if not isinstance(disable, list) or not all(isinstance(name, str) for name in disable):
             raise UsageError(f"[tool.sam3port] disable in {file} must be a list of names")
         return disable
     return []
 
 
-@functools.cache
 def load_plugins(blocked: frozenset[str] = frozenset()) -> Plugins:
     """The plugin manager with everything registered; a misspelt hook is refused here.
 
@@ -167,6 +182,11 @@ def load_plugins(blocked: frozenset[str] = frozenset()) -> Plugins:
         blocked: names that are switched off. A third-party plugin of such a name is not even imported, so that a
             broken one cannot stand in the way.
     """
+    return _load(frozenset(blocked))
+
+
+@functools.cache
+def _load(blocked: frozenset[str]) -> Plugins:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     for module in (*BUILT_IN, *_patch_modules()):
@@ -175,7 +195,8 @@ def load_plugins(blocked: frozenset[str] = frozenset()) -> Plugins:
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        raise UsageError(f"a plugin implements a hook that does not exist: {error}") from None
+        name = manager.get_name(error.plugin) or ""
+        raise UsageError(f"the plugin {name} implements a hook that does not exist: {error}", _off(name)) from None
     return Plugins(manager, skipped)
 
 
@@ -192,13 +213,17 @@ def _register_third_parties(manager: pluggy.PluginManager, blocked: frozenset[st
         if entry.name in blocked:
             skipped.append(entry.name)
             continue
+        name = f"the plugin {entry.name} ({entry.value})"
         try:
-            manager.register(entry.load(), entry.name)
-        except (pluggy.PluginValidationError, ValueError) as error:
-            raise UsageError(f"the plugin {entry.name} ({entry.value}) is refused: {error}") from None
+            plugin = entry.load()
         except Exception as error:
-            raise Sam3PortError(
-                f"the plugin {entry.name} ({entry.value}) cannot be loaded: {type(error).__name__}: {error}",
-                f"switch it off with --disable {entry.name} or SAM3PORT_DISABLE={entry.name}, or uninstall it",
-            ) from error
+            problem = f"{name} cannot be loaded: {type(error).__name__}: {error}"
+            raise Sam3PortError(problem, _off(entry.name)) from error
+        try:
+            manager.register(plugin, entry.name)
+        except (pluggy.PluginValidationError, ValueError) as error:
+            raise UsageError(f"{name} is refused: {error}", _off(entry.name)) from None
+        if not manager.get_hookcallers(plugin):
+            problem = f"{name} implements no hook: its functions need sam3port.hookspecs.hookimpl"
+            raise UsageError(problem, _off(entry.name))
     return skipped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -17,14 +18,14 @@ class Commands(click.Group):
     """A group whose commands come from the plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_commands())
+        return sorted(_commands(ctx))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return _commands().get(cmd_name)
+        return _commands(ctx).get(cmd_name)
 
 
-def _commands() -> dict[str, click.Command]:
-    return load_plugins(switched_off()).commands()
+def _commands(ctx: click.Context) -> dict[str, click.Command]:
+    return load_plugins(switched_off((ctx.obj or {}).get("disable", ()))).commands()
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,7 +34,7 @@ def _commands() -> dict[str, click.Command]:
 @click.pass_context
 def program(ctx: click.Context, debug: bool) -> None:
     """Meta's SAM 3 ported to Apache TVM: patch, build, verify, segment."""
-    ctx.obj = {"debug": debug}
+    ctx.obj = {**(ctx.obj or {}), "debug": debug}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -45,7 +46,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str]) -> int:
     debug = _wants_debug(arguments)
     try:
-        result: Any = program.main(arguments, prog_name="sam3port", standalone_mode=False)
+        settings = {"disable": _disabled(arguments)}
+        result: Any = program.main(arguments, prog_name="sam3port", standalone_mode=False, obj=settings)
     except Sam3PortError as error:
         if debug:
             raise
@@ -72,6 +74,13 @@ def _wants_debug(arguments: list[str]) -> bool:
         if argument == "--debug":
             return True
     return os.environ.get("SAM3PORT_DEBUG", "").lower() in {"1", "true", "yes", "on"}
+
+
+def _disabled(arguments: list[str]) -> list[str]:
+    """What the command's --disable will say, before there are commands: a plugin that cannot be loaded may be off."""
+    values = [argument.removeprefix("--disable=") for argument in arguments if argument.startswith("--disable=")]
+    values += [value for option, value in pairwise(arguments) if option == "--disable"]
+    return [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 
 def _complain(error: Sam3PortError) -> None:
