@@ -63,8 +63,8 @@ PATCH = Patch(
         Edit(
             module=_TRACKER,
             symbol="Sam3TrackerPredictor.init_state",
-            before='torch.device("cuda")',
-            after='inference_state["device"]',
+            before='inference_state["storage_device"] = torch.device("cuda")',
+            after='inference_state["storage_device"] = inference_state["device"]',
         ),
         Edit(
             module=_TRACKER,
