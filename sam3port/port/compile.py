@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,13 +32,13 @@ def compile_library(module: Any, target: BuildTarget, file: Path) -> None:
         ) from error
 
 
-def pack_parameters(module: Any, target: BuildTarget, weights: Mapping[str, torch.Tensor], file: Path) -> None:
+def pack_parameters(module: Any, target: BuildTarget, weights: dict[str, torch.Tensor], file: Path) -> None:
     """Runs `TRANSFORM` on this machine and writes its results: ``0``, ``1``, ... in the order ``main`` takes them.
 
     Args:
         module: from `sam3port.port.optimise.optimise`.
         target: what `module` was optimised for. Its weights are prepared on the host.
-        weights: by name, as exported. Names that ``module`` does not want are ignored.
+        weights: by name, as exported; emptied, so that at most two copies are in memory.
         file: is overwritten, in the safetensors format.
     """
     import tvm
@@ -47,7 +46,10 @@ def pack_parameters(module: Any, target: BuildTarget, weights: Mapping[str, torc
 
     executable = tvm.compile(_only(module, TRANSFORM), target=target.host())
     machine = relax.VirtualMachine(executable, tvm.cpu())
-    raw = [_tensor(weights[name].detach().numpy()) for name in parameter_names(module)]
+    wanted = parameter_names(module)
+    for name in set(weights) - set(wanted):
+        del weights[name]
+    raw = [_tensor(weights.pop(name).detach().numpy()) for name in wanted]
     packed = machine[TRANSFORM](raw)
     del raw
     parameters.write(file, {str(index): tensor.numpy() for index, tensor in enumerate(packed)})

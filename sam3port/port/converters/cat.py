@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sam3port.port.converter import Converter, arguments
 
@@ -18,7 +18,7 @@ def _convert(node: fx.Node, importer: Any) -> Any:
     result = node.meta["val"]
     dtype = str(result.dtype).removeprefix("torch.")
     # Nothing adds nothing; PyTorch even skips tensors of shape [0] whatever the shape of the others.
-    read = zip(given["tensors"], node.args[0], strict=True)
+    read = zip(given["tensors"], cast("list[fx.Node]", node.args[0]), strict=True)
     parts = [part for part, source in read if source.meta["val"].numel()] or [given["tensors"][0]]
     parts = [part if str(part.ty.dtype) == dtype else emit(relax.op.astype(part, dtype)) for part in parts]
     return emit(relax.op.concat(parts, axis=given["dim"] % result.ndim))

@@ -1,0 +1,69 @@
+"""What can be asked for, and what is refused before anything is done."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from sam3port.components.component import Capacity
+from sam3port.errors import UsageError
+from sam3port.port.request import BuildRequest, known_components
+from sam3port.port.stage import Stage
+
+REQUEST = BuildRequest(
+    components=("scoring_head",),
+    preset="full",
+    resolution=672,
+    target="cpu",
+    dtype="float32",
+    seed=None,
+    checkpoint=Path("/somewhere/sam3.pt"),
+    capacity=Capacity(prompts=2, points=3, boxes=4),
+    until=Stage.IMPORT,
+    upstream=Path("/somewhere/sam3"),
+    disable=("feat_sizes",),
+)
+
+
+def test_it_travels_as_json() -> None:
+    defaults = BuildRequest(components=())
+    assert all(getattr(REQUEST, f.name) != getattr(defaults, f.name) for f in fields(REQUEST) if f.name not in SAME)
+    assert BuildRequest.from_json(json.loads(json.dumps(REQUEST.as_json()))) == REQUEST
+
+
+SAME = {"target", "dtype"}
+"""There is one target only, in one type."""
+
+
+def test_relative_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    request = replace(REQUEST, checkpoint=Path("sam3.pt"))
+    assert request.as_json()["checkpoint"] == str(tmp_path / "sam3.pt")
+
+
+def test_unknown_names_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="no component named nonsense") as caught:
+        known_components((), ("scoring_head", "nonsense"))
+    assert "scoring_head" in caught.value.remedy
+    with pytest.raises(UsageError, match="no target named abacus") as caught:
+        replace(REQUEST, target="abacus").build_target()
+    assert "cpu" in caught.value.remedy
+    with pytest.raises(UsageError, match="float8"):
+        replace(REQUEST, dtype="float8").build_target()
+    with pytest.raises(UsageError, match="medium"):
+        replace(REQUEST, preset="medium").sizes()
+    with pytest.raises(UsageError, match="1000"):
+        replace(REQUEST, resolution=1000).sizes()
+
+
+def test_without_names_all_components_are_meant() -> None:
+    assert "scoring_head" in known_components()
+    assert len(known_components()) > 1
+    assert list(known_components((), ("scoring_head", "scoring_head"))) == ["scoring_head"]
+
+
+def test_the_component_gets_the_capacity() -> None:
+    assert REQUEST.component("scoring_head").capacity == Capacity(prompts=2, points=3, boxes=4)
