@@ -26,7 +26,7 @@ def photograph(tiny: Any, sizes: Preset) -> tuple[Any, Any, dict[str, Any]]:
     processor = Sam3Processor(tiny, resolution=sizes.image_size, device="cpu", confidence_threshold=0)
     picture = Image.fromarray(astronaut())  # type: ignore[no-untyped-call]
     state = processor.set_image(picture)
-    pixels = processor.transform(torch.from_numpy(astronaut()).permute(2, 0, 1))[None].numpy()
+    pixels = processor.transform(torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1))[None].numpy()
     return processor, state, Stage(COMPONENTS["image_encoder"](), tiny, sizes)({"image": pixels})
 
 

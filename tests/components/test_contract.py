@@ -14,8 +14,8 @@ from tests.components.conftest import BATCHED, COMPONENTS, Stage
 
 TABLE = {
     "vision_backbone", "image_encoder", "text_encoder", "geometry_encoder", "mask_prompt_encoder",
-    "transformer_encoder", "transformer_encoder_maps", "transformer_decoder", "segmentation_head", "scoring_head", "prompt_encoder",
-    "mask_decoder",
+    "transformer_encoder", "transformer_encoder_maps", "transformer_decoder", "segmentation_head", "scoring_head",
+    "prompt_encoder", "mask_decoder",
 }  # fmt: skip
 OWN_WEIGHTS = {"mask_prompt_encoder"}
 """Components with weights that are not the model's."""

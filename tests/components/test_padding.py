@@ -38,7 +38,8 @@ def prompt(points: int, boxes: int, seed: int = 5) -> Geometry:
 
 def image(sizes: Preset) -> Arrays:
     """What the image encoder leaves."""
-    return COMPONENTS["segmentation_head"]().example(sizes, 11) | COMPONENTS["transformer_encoder"]().example(sizes, 12)
+    heads, encoder = COMPONENTS["segmentation_head"](), COMPONENTS["transformer_encoder"]()
+    return {**heads.example(sizes, 11), **encoder.example(sizes, 12)}
 
 
 class Grounding:
