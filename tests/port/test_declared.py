@@ -65,7 +65,7 @@ def test_an_input_of_another_shape(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_output_of_another_type(monkeypatch: pytest.MonkeyPatch) -> None:
     specs = (TensorSpec("sum", (2, 4), "float32", ""), TensorSpec("more", (2, 4), "int64", ""))
     monkeypatch.setattr(Halves, "outputs", lambda *_: specs)
-    with pytest.raises(Sam3PortError, match="more is bool.*int64"):
+    with pytest.raises(Sam3PortError, match=r"more is bool.*int64"):
         check(Halves())
 
 

@@ -110,7 +110,7 @@ def test_another_target_keeps_what_was_imported(monkeypatch: pytest.MonkeyPatch)
     from sam3port.targets.cpu import CpuTarget
 
     before = keys(REQUEST)
-    monkeypatch.setattr(CpuTarget, "identity", lambda self: "another machine")
+    monkeypatch.setattr(CpuTarget, "identity", lambda _: "another machine")
     assert same_stages(before, keys(REQUEST)) == [Stage.EXPORT, Stage.IMPORT]
 
 

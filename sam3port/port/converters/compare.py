@@ -25,8 +25,9 @@ def _comparison(*, equal: bool) -> Callable[[fx.Node, Any], Any]:
             # PyTorch compares in the type that holds both.
             dtype = "float32" if isinstance(other, float) else "int64"
             tensor = emit(relax.op.astype(tensor, dtype))
-        compare = relax.op.equal if equal else relax.op.not_equal
-        return emit(compare(tensor, relax.const(other, dtype)))
+        same = emit(relax.op.equal(tensor, relax.const(other, dtype)))
+        # Not `not_equal`: TVM says that NaN is not different from a number.
+        return same if equal else emit(relax.op.logical_not(same))
 
     return convert
 

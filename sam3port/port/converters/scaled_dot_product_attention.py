@@ -14,7 +14,7 @@ _HEADS_INSIDE = [0, 2, 1, 3]
 
 
 def _convert(node: fx.Node, importer: Any) -> Any:
-    from tvm import relax
+    from tvm import relax, tirx
 
     emit = importer.block_builder.emit
     given = arguments(node, importer)
@@ -30,7 +30,7 @@ def _convert(node: fx.Node, importer: Any) -> Any:
         relax.op.nn.attention(
             *(emit(relax.op.permute_dims(tensor, _HEADS_INSIDE)) for tensor in (query, key, value)),
             bias=mask,
-            scale=None if scale is None else relax.const(float(scale), "float32").data.numpy().item(),
+            scale=None if scale is None else tirx.FloatImm("float32", float(scale)),
             causal_mask="TopLeft" if given["is_causal"] else None,
         )
     )
