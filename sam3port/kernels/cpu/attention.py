@@ -206,7 +206,10 @@ class _Attention:
             inverse = emit.bind(emit.constant(1.0) / total[row])
             if spec.empty_rows == "zero":
                 inverse = emit.bind(tirx.Select(total[row] == emit.constant(0.0), emit.constant(0.0), inverse))
-            target = lambda feature: _at(spec.layouts[3], batch, head, first + row, feature)  # noqa: E731
+
+            def target(feature: Expr, row: Expr = row) -> list[Expr]:
+                return _at(spec.layouts[3], batch, head, first + row, feature)
+
             whole = spec.value_features // lanes
             with emit.serial(whole) as line:
                 value = emit.load(result, [self._result_at(row, line * lanes)], lanes)
@@ -245,7 +248,9 @@ class _Attention:
             ),
             stash,
         )
-        at = lambda i, column: i * self.block_keys + offset * tile.columns + column  # noqa: E731
+
+        def at(i: Expr, column: Expr) -> Expr:
+            return i * self.block_keys + offset * tile.columns + column
 
         def bias_at(i: Expr, key: Expr) -> list[Expr]:
             assert spec.bias is not None

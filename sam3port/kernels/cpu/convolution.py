@@ -269,7 +269,7 @@ def _gather(spec: ConvolutionSpec, tile: RegisterTile, x: Buffer, item: Expr, fi
         y, left = emit.bind(row * spec.stride[0] + dy), emit.bind(column * spec.stride[1] + dx)
         line = position * spec.channels
 
-        def copied(position: Expr = position, j: Expr = j, y: Expr = y, left: Expr = left, line: Expr = line) -> None:
+        def copied(j: Expr = j, y: Expr = y, left: Expr = left, line: Expr = line) -> None:
             with emit.serial(spec.channels) as channel:
                 at = (line + channel) * tile.columns + j * lanes
                 emit.store(patches, emit.load(x, [item, channel, y, left], lanes), [at], lanes)

@@ -34,7 +34,6 @@ def default_schedule(target: Target) -> tvm.transform.Pass:
     """A module pass over all functions without the attribute ``tirx.is_scheduled``."""
     unit = vector_unit(target)
 
-    @tvm.transform.module_pass(opt_level=0, name="sam3port.cpu.default_schedule")
     def transform(mod: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
         scheduled = {}
         for name, function in mod.functions_items():
@@ -44,7 +43,7 @@ def default_schedule(target: Target) -> tvm.transform.Pass:
             mod[name] = function
         return mod
 
-    return transform
+    return tvm.transform.module_pass(transform, opt_level=0, name="sam3port.cpu.default_schedule")
 
 
 def _is_scheduled(function: tirx.PrimFunc) -> bool:

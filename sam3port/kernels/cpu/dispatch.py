@@ -65,7 +65,6 @@ def dispatch(target: Target) -> tvm.transform.Pass:
     """A module pass: known operators become calls of kernels made for `target`; the rest stays as it is."""
     unit = vector_unit(target)
 
-    @tvm.transform.module_pass(opt_level=0, name="sam3port.cpu.dispatch")
     def transform(mod: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
         for name, function in list(mod.functions_items()):
             if not isinstance(function, relax.Function):
@@ -78,4 +77,4 @@ def dispatch(target: Target) -> tvm.transform.Pass:
             mod = replacer.builder_.get()
         return relax.transform.DeadCodeElimination()(mod)
 
-    return transform
+    return tvm.transform.module_pass(transform, opt_level=0, name="sam3port.cpu.dispatch")

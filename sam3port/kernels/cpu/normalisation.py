@@ -5,6 +5,9 @@ TVM's own legalisation computes a variance as E[x^2] - E[x]^2 in float32, which 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from tvm import tirx
 
 from sam3port.kernels.cpu import emit, expressions, lines
@@ -21,6 +24,13 @@ def _rows_of_a_task(rows: Dim, length: Dim, cores: int) -> int:
     return min(enough, max(1, rows // (4 * cores))) if isinstance(rows, int) else enough
 
 
+@contextlib.contextmanager
+def _each_row(rows: Dim, count: int) -> Iterator[Expr]:
+    """A loop over all rows, `count` of them in one task."""
+    with emit.parallel(emit.ceildiv(rows, count)) as task, emit.serial(emit.minimum(count, rows - task * count)) as i:
+        yield emit.bind(task * count + i)
+
+
 def _add(a: Expr, b: Expr) -> Expr:
     return a + b
 
@@ -30,17 +40,15 @@ def layer_norm_func(rows: Dim, length: int, epsilon: float, unit: VectorUnit) ->
 
     def body(x: Buffer, gamma: Buffer, beta: Buffer, out: Buffer) -> None:
         count = _rows_of_a_task(rows, length, unit.cores)
-        with emit.parallel(emit.ceildiv(rows, count)) as task:
-            with emit.serial(emit.minimum(count, rows - task * count)) as i:
-                row = emit.bind(task * count + i)
-                mean, deviation = _moments(lambda at, n: emit.load(x, [row, at], n), length, epsilon, unit.lanes)
+        with _each_row(rows, count) as row:
+            mean, deviation = _moments(lambda at, n: emit.load(x, [row, at], n), length, epsilon, unit.lanes)
 
-                def write(at: Expr, n: int) -> None:
-                    centred = emit.load(x, [row, at], n) - emit.broadcast(mean, n)
-                    value = centred * emit.broadcast(deviation, n)
-                    emit.store(out, value * emit.load(gamma, [at], n) + emit.load(beta, [at], n), [row, at], n)
+            def write(at: Expr, n: int) -> None:
+                centred = emit.load(x, [row, at], n) - emit.broadcast(mean, n)
+                value = centred * emit.broadcast(deviation, n)
+                emit.store(out, value * emit.load(gamma, [at], n) + emit.load(beta, [at], n), [row, at], n)
 
-                lines.each(length, unit.lanes, write)
+            lines.each(length, unit.lanes, write)
 
     parameters = [
         ("x", (rows, length)),
@@ -69,25 +77,21 @@ def softmax_func(rows: Dim, length: Dim, unit: VectorUnit) -> tirx.PrimFunc:
 
     def body(x: Buffer, out: Buffer) -> None:
         count = _rows_of_a_task(rows, length, unit.cores)
-        with emit.parallel(emit.ceildiv(rows, count)) as task:
-            with emit.serial(emit.minimum(count, rows - task * count)) as i:
-                row = emit.bind(task * count + i)
-                largest = lines.fold(
-                    length, unit.lanes, lambda at, n: emit.load(x, [row, at], n), tirx.max, float("-inf")
-                )
+        with _each_row(rows, count) as row:
+            largest = lines.fold(length, unit.lanes, lambda at, n: emit.load(x, [row, at], n), tirx.max, float("-inf"))
 
-                def weigh(at: Expr, n: int) -> None:
-                    shifted = emit.load(x, [row, at], n) - emit.broadcast(largest, n)
-                    emit.store(out, expressions.exp_nonpositive(shifted, emit.bind, n), [row, at], n)
+            def weigh(at: Expr, n: int) -> None:
+                shifted = emit.load(x, [row, at], n) - emit.broadcast(largest, n)
+                emit.store(out, expressions.exp_nonpositive(shifted, emit.bind, n), [row, at], n)
 
-                lines.each(length, unit.lanes, weigh)
-                total = lines.fold(length, unit.lanes, lambda at, n: emit.load(out, [row, at], n), _add, 0.0)
-                inverse = emit.bind(emit.constant(1.0) / total)
+            lines.each(length, unit.lanes, weigh)
+            total = lines.fold(length, unit.lanes, lambda at, n: emit.load(out, [row, at], n), _add, 0.0)
+            inverse = emit.bind(emit.constant(1.0) / total)
 
-                def scale(at: Expr, n: int) -> None:
-                    emit.store(out, emit.load(out, [row, at], n) * emit.broadcast(inverse, n), [row, at], n)
+            def scale(at: Expr, n: int) -> None:
+                emit.store(out, emit.load(out, [row, at], n) * emit.broadcast(inverse, n), [row, at], n)
 
-                lines.each(length, unit.lanes, scale)
+            lines.each(length, unit.lanes, scale)
 
     return emit.primfunc([("x", (rows, length)), ("out", (rows, length))], body)
 
@@ -106,7 +110,10 @@ def group_norm_func(
         squares = emit.scratch((batch * channels,))
         with emit.parallel(batch * channels) as task:
             item, channel = task // channels, task % channels
-            load = lambda at, n: emit.load(x, [item, channel, at], n)  # noqa: E731
+
+            def load(at: Expr, n: int) -> Expr:
+                return emit.load(x, [item, channel, at], n)
+
             mean = emit.bind(lines.fold(size, unit.lanes, load, _add, 0.0) * emit.constant(1.0 / size))
 
             def squared(at: Expr, n: int) -> Expr:

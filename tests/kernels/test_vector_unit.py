@@ -1,0 +1,107 @@
+"""Tiles for the vector units there are, and the machine code they become."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import tvm
+from tvm.target import Target
+
+from sam3port.errors import UsageError
+from sam3port.kernels.cpu import gemm
+from sam3port.kernels.cpu.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.vector_unit import vector_unit
+from tests.kernels.running import HOST, assert_as_exact, random, run
+
+X86 = "x86_64-unknown-linux-gnu"
+ARM = "aarch64-unknown-linux-gnu"
+
+
+@pytest.mark.parametrize(
+    ("target", "lanes", "registers"),
+    [
+        ({"mtriple": X86, "mcpu": "x86-64-v4", "mattr": ["-prefer-256-bit"]}, 16, 32),
+        ({"mtriple": X86, "mcpu": "x86-64-v4"}, 8, 32),  # LLVM would split 512-bit values there
+        ({"mtriple": X86, "mcpu": "znver4"}, 16, 32),
+        ({"mtriple": X86, "mcpu": "x86-64-v3"}, 8, 16),
+        ({"mtriple": X86, "mcpu": "x86-64"}, 4, 16),
+        ({"mtriple": ARM, "mattr": ["+neon"]}, 4, 32),
+        ({"mtriple": "riscv64-unknown-linux-gnu"}, 1, 16),
+    ],
+)
+def test_registers_of_a_target(target: dict[str, Any], lanes: int, registers: int) -> None:
+    unit = vector_unit(Target({"kind": "llvm", **target}))
+    assert (unit.lanes, unit.registers) == (lanes, registers)
+
+
+def test_not_a_cpu() -> None:
+    with pytest.raises(UsageError, match="LLVM target"):
+        vector_unit(Target({"kind": "cuda", "arch": "sm_80"}))
+
+
+@pytest.mark.parametrize("mcpu", ["x86-64-v4", "x86-64-v3", "x86-64"])
+@pytest.mark.parametrize("rows", [1, 5, 6, 7, 200, None])
+@pytest.mark.parametrize("columns", [1, 4, 16, 80, 1024, None])
+def test_a_tile_fits_into_the_registers(mcpu: str, rows: int | None, columns: int | None) -> None:
+    unit = vector_unit(Target({"kind": "llvm", "mtriple": X86, "mcpu": mcpu}))
+    tile = unit.tile(rows, columns)
+    assert tile.rows * tile.vectors + tile.vectors + 1 <= unit.registers
+    assert rows is None or tile.rows <= rows
+    assert tile.vectors == unit.tile(None, columns).vectors, "the columns may not depend on the rows"
+
+
+def assembly(function: Any, target: Target) -> str:
+    module = tvm.IRModule({"kernel": function.with_attr("global_symbol", "kernel")})
+    executable = tvm.compile(module, target=target)
+    return str(executable.mod.inspect_source("asm"))
+
+
+def inner_loop(code: str, instruction: str) -> list[str]:
+    """The loop without loops inside that has most of the given instruction."""
+    loops = [
+        match.group(2)
+        for match in re.finditer(
+            r"^(\.?\w+):[^\n]*\n((?:[^\n:]*\n)*?[^\n:]*\b(?:j\w+|b\.\w+)\s+\1)$", code, re.MULTILINE
+        )
+    ]
+    assert loops, "no loop found"
+    return max(loops, key=lambda loop: len(re.findall(instruction, loop))).strip().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("target", "instruction", "stack"),
+    [
+        ({"mtriple": X86, "mcpu": "znver4"}, r"vfmadd\d+ps.*%zmm", r"\(%rsp|\(%rbp"),
+        ({"mtriple": X86, "mcpu": "x86-64-v4"}, r"vfmadd\d+ps.*%ymm", r"\(%rsp|\(%rbp"),
+        ({"mtriple": X86, "mcpu": "x86-64-v3"}, r"vfmadd\d+ps.*%ymm", r"\(%rsp|\(%rbp"),
+        ({"mtriple": ARM, "mattr": ["+neon"]}, r"fmla\s+v\d+\.4s", r"\[sp"),
+    ],
+)
+def test_sums_stay_in_registers(target: dict[str, Any], instruction: str, stack: str) -> None:
+    """The inner loop of a product is multiply-adds and loads; nothing is kept on the stack."""
+    llvm = Target({"kind": "llvm", **target})
+    unit = vector_unit(llvm)
+    tile = unit.tile(96, 256)
+    loop = inner_loop(assembly(gemm.linear_func(96, 256, 256, unit), llvm), instruction)
+    products = [line for line in loop if re.search(instruction, line)]
+    assert len(products) % (tile.rows * tile.vectors) == 0 and products, "not a whole step of the tile"
+    assert not [line for line in loop if re.search(stack, line)]
+
+
+@pytest.mark.parametrize("mcpu", ["x86-64-v3", "x86-64"])
+def test_smaller_vector_units_compute_the_same(mcpu: str) -> None:
+    if not str(HOST.attrs["mcpu"]).startswith(("znver", "x86", "skylake", "icelake", "sapphire", "haswell", "broad")):
+        pytest.skip("cannot run x86-64 code here")
+    target = Target({"kind": "llvm", "mcpu": mcpu, "num-cores": 2})
+    unit = vector_unit(target)
+    x, weight = random(0, 37, 129), random(1, 45, 129)
+    exact = x.astype("float64") @ weight.astype("float64").T
+    ours = run(gemm.linear_func(37, 45, 129, unit), [x, gemm.pack_weight(weight, unit)], (37, 45), target)
+    assert_as_exact(ours, x @ weight.T, exact)
+    q, k, v = (random(seed, 1, 2, 21, 24) for seed in range(3))
+    spec = AttentionSpec(1, 2, 21, 21, 24, 24, scale=0.2)
+    out = run(attention_func(spec, unit), [q, k, v], q.shape, target)
+    reference = run(attention_func(spec, vector_unit(HOST)), [q, k, v], q.shape)
+    assert abs(out - reference).max() < 1e-6
