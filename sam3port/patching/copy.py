@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from sam3port.errors import UsageError
+from sam3port.errors import UpstreamError, UsageError
 from sam3port.patching.importer import PACKAGE, Plan
 
 LICENSE: Final = "LICENSE"
@@ -27,9 +27,13 @@ def write_patched_copy(plan: Plan, destination: Path) -> list[str]:
 
     Raises:
         UsageError: ``destination`` exists and is neither empty nor an earlier copy, or cannot be written.
+        UpstreamError: upstream has no LICENSE.
         PatchDrift: an edit does not match.
     """
     _refuse_foreign(destination)
+    plan.require()
+    if not (plan.upstream.root / LICENSE).is_file():
+        raise UpstreamError(f"{plan.upstream.root} has no {LICENSE}, which has to travel with every copy of sam3")
     changed: list[str] = []
     try:
         destination.parent.mkdir(parents=True, exist_ok=True)
@@ -41,8 +45,9 @@ def write_patched_copy(plan: Plan, destination: Path) -> list[str]:
             if file.is_file() and "__pycache__" not in file.parts:
                 changed += _copy_file(plan, file, aside)
         vocabulary = plan.upstream.root / "assets" / "bpe_simple_vocab_16e6.txt.gz"
-        (aside / "assets").mkdir()
-        shutil.copyfile(vocabulary, aside / "assets" / vocabulary.name)
+        if vocabulary.is_file():  # later commits of upstream have it in the package
+            (aside / "assets").mkdir()
+            shutil.copyfile(vocabulary, aside / "assets" / vocabulary.name)
         shutil.copyfile(plan.upstream.root / LICENSE, aside / LICENSE)
         (aside / MARK).write_text(_note(plan, changed), encoding="utf-8")
         aside.chmod(0o755)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 from collections.abc import Iterator
 
 from sam3port.patching.importer import Plan
@@ -20,14 +21,16 @@ def unified_diffs(plan: Plan, names: frozenset[str] | None = None) -> Iterator[s
     """
     patches = tuple(patch for patch in plan.patches if names is None or patch.name in names)
     chosen = Plan(plan.upstream, patches)
+    chosen.require()
     for module in chosen.edited_modules():
-        file = chosen.file(module)
-        source = chosen.pristine(module)
-        before = source if source is not None else ""
-        after = chosen.patched(module, before)
-        path = file.relative_to(plan.upstream.root).as_posix() if file else module
-        yield "".join(
-            difflib.unified_diff(
-                before.splitlines(keepends=True), after.splitlines(keepends=True), f"a/{path}", f"b/{path}"
-            )
+        file, before = chosen.file(module), chosen.pristine(module)
+        assert file is not None and before is not None  # `require` has seen both
+        path = file.relative_to(plan.upstream.root).as_posix()
+        lines = difflib.unified_diff(
+            _lines(before), _lines(chosen.patched(module, before)), f"a/{path}", f"b/{path}"
         )
+        yield "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _lines(text: str) -> list[str]:
+    return list(io.StringIO(text))  # splitlines() would also break at form feeds
