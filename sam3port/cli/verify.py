@@ -2,102 +2,163 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from sam3port.cli.options import disable_option, upstream_option
+from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
+    from sam3port.port.request import BuildRequest
     from sam3port.verify.proof import Proof
+
+_BUILT_OPTIONS: Final = ("preset", "resolution", "target", "dtype", "seed", "checkpoint", "points", "boxes", "prompts")
+"""Options that say what is built; with --built they must say what was built."""
 
 
 @click.command("verify")
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
-@click.option("--preset", default="tiny", show_default=True, help="Sizes of the model: tiny or full.")
-@click.option("--resolution", type=int, default=None, help="Side of the input image, pixels.")
-@click.option("--target", default="cpu", show_default=True, help="What the components were built for.")
-@click.option("--dtype", default="float32", show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=None, help="Weights from a seed (default: 0).")
-@click.option("--checkpoint", type=click.Path(path_type=Path), default=None, help="Weights of a sam3.pt.")
+@click.option("--preset", default="tiny", show_default=True, metavar="NAME", help="Sizes of the model: tiny or full.")
+@click.option("--resolution", type=int, metavar="N", help="Side of the image in pixels, instead of the preset's.")
+@click.option("--target", default="cpu", show_default=True, metavar="NAME", help="What to compile for.")
+@click.option("--dtype", default="float32", show_default=True, metavar="TYPE", help="What to compute in.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Weights from a seed (default: 0).")
+@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Weights from sam3.pt.")
+@click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Most points in a prompt.")
+@click.option("--boxes", type=click.IntRange(min=1), default=8, show_default=True, help="Most boxes in a prompt.")
+@click.option("--prompts", type=click.IntRange(min=1), default=1, show_default=True, help="Prompts in one batch.")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="Random inputs per component.")
-@click.option("--report", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Write the report there.")
-@click.option("--keep", type=click.Path(path_type=Path), default=None, metavar="DIR", help="Keep every run's arrays.")
+@click.option(
+    "--built",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Verify what `sam3port build --out DIR` left there, as it is; build nothing.",
+)
+@click.option(
+    "--report", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the report there."
+)
+@click.option(
+    "--keep", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Keep every run's arrays there."
+)
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes of the build (default: 2).")
+@click.option("--no-cache", is_flag=True, help="Build everything; neither use nor fill the cache of stages.")
 @upstream_option
 @disable_option
+@click.pass_context
 def verify(
+    context: click.Context,
+    /,
     components: tuple[str, ...],
-    preset: str,
-    resolution: int | None,
-    target: str,
-    dtype: str,
-    seed: int | None,
-    checkpoint: Path | None,
     seeds: int,
+    built: Path | None,
     report: Path | None,
     keep: Path | None,
+    jobs: int | None,
+    no_cache: bool,
     upstream: Path | None,
     disable: tuple[str, ...],
+    **options: Any,
 ) -> int:
     """Compare the COMPONENTs (all of them by default) with upstream, on inputs that no build has seen.
 
     Builds first what the cache does not hold. Exit status 1 when anything falls short.
     """
-    import tempfile
-
-    from sam3port.cli.console import messages
-    from sam3port.errors import UsageError
-    from sam3port.port.build import build as build_components
-    from sam3port.port.progress import Silent
-    from sam3port.port.request import BuildRequest, known_components
-    from sam3port.verify.proof import prove
-
-    if seed is not None and checkpoint is not None:
-        raise UsageError("--seed and --checkpoint exclude each other")
-    request = BuildRequest(
-        components=tuple(known_components(disable, components)),
-        preset=preset,
-        resolution=resolution,
-        target=target,
-        dtype=dtype,
-        seed=None if checkpoint is not None else seed or 0,
-        checkpoint=checkpoint,
-        upstream=upstream,
-        disable=disable,
-    )
-    request.sizes()
-    request.build_target()
-    with tempfile.TemporaryDirectory(prefix="sam3port-built-") as folder:
-        with messages().status("building what the cache does not hold"):
-            build_components(request, Path(folder), Silent())
-        with messages().status("comparing") as status:
-            proof = prove(request, Path(folder), seeds, report=status.update, work=keep)
+    if options["seed"] is not None and options["checkpoint"] is not None:
+        raise UsageError("--seed and --checkpoint exclude each other", "give one of them")
+    if built is not None:
+        request = _of_built(context, built, components, upstream, disable)
+    else:
+        request = _asked(components, options, upstream, disable)
+    with _folder(request, built, jobs, no_cache) as folder:
+        proof = _prove(request, folder, seeds, keep)
     _print(proof)
     if report is not None:
         from sam3port.verify.report import write_report
 
-        for file in write_report(proof, report, _command(components, preset, resolution, target, dtype, seeds, seed)):
-            click.echo(f"sam3port: wrote {file}", err=True)
+        for file in write_report(proof, report, _command(request, components, seeds)):
+            click.echo(f"wrote {file}", err=True)
     return 0 if proof.passed else 1
 
 
-def _command(
-    components: tuple[str, ...],
-    preset: str,
-    resolution: int | None,
-    target: str,
-    dtype: str,
-    seeds: int,
-    seed: int | None,
-) -> str:
+def _asked(
+    components: tuple[str, ...], options: dict[str, Any], upstream: Path | None, disable: tuple[str, ...]
+) -> BuildRequest:
+    from sam3port.components.component import Capacity
+    from sam3port.port.request import BuildRequest, known_components
+
+    capacity = {name: options.pop(name) for name in ("points", "boxes", "prompts")}
+    if options["checkpoint"] is None and options["seed"] is None:
+        options["seed"] = 0
+    request = BuildRequest(
+        components=tuple(known_components(disable, components)),
+        capacity=Capacity(**capacity),
+        upstream=upstream,
+        disable=disable,
+        **options,
+    )
+    request.sizes()
+    request.build_target()
+    return request
+
+
+def _of_built(
+    context: click.Context, built: Path, components: tuple[str, ...], upstream: Path | None, disable: tuple[str, ...]
+) -> BuildRequest:
+    from sam3port.verify.built import is_current, request_of
+
+    given = click.core.ParameterSource.COMMANDLINE
+    asked = {name: context.params[name] for name in _BUILT_OPTIONS if context.get_parameter_source(name) is given}
+    request = request_of(built, components, asked, upstream=upstream, disable=disable)
+    if not is_current(built, request):
+        click.echo(f"{built} was made by another state of sam3port, its plugins or TVM than this one", err=True)
+    return request
+
+
+@contextlib.contextmanager
+def _folder(request: BuildRequest, built: Path | None, jobs: int | None, no_cache: bool) -> Iterator[Path]:
+    """What is verified: ``built``, or what is built for this and then removed (the cache keeps its stages)."""
+    if built is not None:
+        yield built
+        return
+    from sam3port.cli.build_progress import show
+    from sam3port.port.build import build, default_store
+
+    store = default_store()
+    # Beside the cache, so that its files need not be copied; a later build removes it should this process be killed.
+    folder = store.begin()
+    try:
+        with show(request) as progress:
+            build(request, folder, progress, store=None if no_cache else store, jobs=jobs)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prove(request: BuildRequest, folder: Path, seeds: int, keep: Path | None) -> Proof:
+    from sam3port.cli.verify_progress import show
+    from sam3port.verify.proof import prove
+
+    with show(request.components) as watcher:
+        return prove(request, folder, seeds, watcher=watcher, keep=keep)
+
+
+def _command(request: BuildRequest, components: tuple[str, ...], seeds: int) -> str:
     """The command that makes the report again, without what is private to this machine."""
-    words = ["sam3port", "verify", *components, "--preset", preset]
-    words += ["--resolution", str(resolution)] if resolution else []
-    words += ["--target", target, "--dtype", dtype, "--seeds", str(seeds)]
-    words += ["--seed", str(seed)] if seed else []
-    return shlex.join(words)
+    words = ["sam3port", "verify", *components, "--preset", request.preset]
+    words += ["--resolution", str(request.resolution)] if request.resolution else []
+    words += ["--target", request.target, "--dtype", request.dtype]
+    words += ["--checkpoint", request.checkpoint.name] if request.checkpoint else ["--seed", str(request.seed)]
+    for name, usual in (("points", 8), ("boxes", 8), ("prompts", 1)):
+        chosen = getattr(request.capacity, name)
+        words += [f"--{name}", str(chosen)] if chosen != usual else []
+    words += [word for name in request.disable for word in ("--disable", name)]
+    return shlex.join([*words, "--seeds", str(seeds)])
 
 
 def _print(proof: Proof) -> None:
@@ -107,30 +168,32 @@ def _print(proof: Proof) -> None:
     from sam3port.cli.console import output
     from sam3port.verify.report import worst_by_output
 
+    console = output()
     table = Table(title=f"{proof.build.preset}, {proof.build.target}, {proof.build.dtype}", title_justify="left")
-    for heading in ("component", "output", "cases", "max abs", "within 1e-5", "of tolerance", "ratio to float64", ""):
-        table.add_column(heading, justify="left" if heading in {"component", "output", ""} else "right")
+    for heading in ("component", "output", ""):
+        table.add_column(heading)
+    for heading in ("cases", "max abs", "mean abs", "max rel", "within 1e-5", "of tolerance", "ratio to float64"):
+        table.add_column(heading, justify="right")
     for group in worst_by_output(proof):
         passed = all(v.passed for v in group)
         table.add_row(
             group[0].component,
             group[0].output,
+            Text("pass", style="green") if passed else Text("FAIL", style="bold red"),
             str(len(group)),
             f"{max(v.error.max_absolute for v in group):.2e}",
+            f"{max(v.error.mean_absolute for v in group):.2e}",
+            f"{max(v.error.max_relative for v in group):.2e}",
             f"{min(v.error.strict_share for v in group):.2%}",
             f"{max(v.error.excess for v in group):.3f}",
             f"{max(v.ratio for v in group):.2f}",
-            Text("pass", style="green") if passed else Text("FAIL", style="bold red"),
         )
-    console = output()
-    console.print(table)
-    for verdict in proof.verdicts:
-        if not verdict.passed:
-            stage = max(verdict.stages, key=lambda name: verdict.stages[name]) if verdict.stages else "none"
-            console.print(
-                Text(f"{verdict.component}, {verdict.case}, {verdict.output}: {'; '.join(verdict.problems)}"),
-                Text(f"  the largest difference came in at the stage: {stage} ({verdict.stages})"),
-                sep="\n",
-            )
-    counts = (len(proof.verdicts), sum(not verdict.passed for verdict in proof.verdicts))
-    console.print(f"{counts[0]} comparisons, {counts[1]} outside")
+    if proof.verdicts:
+        console.print(table)
+    for line in proof.shortcomings:
+        console.print(Text(line), soft_wrap=True)
+    console.print(
+        f"{len(proof.verdicts)} comparisons, {sum(not verdict.passed for verdict in proof.verdicts)} outside"
+        + (f", {len(proof.failures)} runs failed" if proof.failures else ""),
+        highlight=False,
+    )

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from sam3port.errors import Sam3PortError
+
 
 @contextlib.contextmanager
 def in_float64() -> Iterator[None]:
@@ -37,3 +39,36 @@ def in_float64() -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(before)
+
+
+class NotFloat64(Sam3PortError):
+    """A float64 run computed something in a narrower type, and would measure with a bent yardstick."""
+
+
+@contextlib.contextmanager
+def only_float64() -> Iterator[None]:
+    """Inside, an operator that takes or gives a floating or complex tensor narrower than float64 is refused.
+
+    Raises:
+        NotFloat64: there was one; it says which.
+    """
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    wide = {torch.float64, torch.complex128}
+
+    class Refuse(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            for tensor in tree_leaves((args, kwargs, result)):
+                floats = isinstance(tensor, torch.Tensor) and (tensor.is_floating_point() or tensor.is_complex())
+                if floats and tensor.dtype not in wide:
+                    raise NotFloat64(
+                        f"the float64 run computes {func} with {tensor.dtype}{list(tensor.shape)}",
+                        "sam3port/verify/float64.py has to widen what asks for it",
+                    )
+            return result
+
+    with Refuse():  # type: ignore[no-untyped-call]
+        yield

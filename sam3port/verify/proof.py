@@ -1,33 +1,27 @@
-"""Runs the proof: the same inputs through upstream, float64, the patched and the exported program, and the port."""
+"""The proof: the same inputs through upstream, float64, the patched and the exported program, and the port."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from sam3port.components.component import Component
-from sam3port.errors import Sam3PortError
 from sam3port.port.request import BuildRequest
 from sam3port.verify.cases import Case, cases
-from sam3port.verify.judge import Runs, Verdict, judge
-from sam3port.verify.run_torch import Run
+from sam3port.verify.judge import Runs, Verdict, judge, own
+from sam3port.verify.metrics import OwnError, typical
+from sam3port.verify.runs import Failure, Outcome, Processes, ProofError, Run, Unwatched, Watcher
 
-PORT = "compiled"
-Report = Callable[[str], None]
-
-
-class ProofError(Sam3PortError):
-    """A run died: there is nothing to compare."""
+_SMALL: Final = 400 * 2**20
+"""Bytes of all exported programs up to which two runs at a time are no danger to the memory."""
 
 
 @dataclass
@@ -36,17 +30,23 @@ class Proof:
 
     build: BuildRequest
     seeds: int
-    verdicts: list[Verdict]
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Wall-clock time of each run."""
+    verdicts: list[Verdict] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    """What could not be computed, and so not be compared."""
+    outcomes: dict[Run, Outcome] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
-        return bool(self.verdicts) and all(verdict.passed for verdict in self.verdicts)
+        return bool(self.verdicts) and not self.failures and all(verdict.passed for verdict in self.verdicts)
+
+    @property
+    def shortcomings(self) -> list[str]:
+        """A line for everything that keeps the proof from passing."""
+        return [*map(str, self.failures), *(str(verdict) for verdict in self.verdicts if not verdict.passed)]
 
 
 def prove(
-    build: BuildRequest, built: Path, seeds: int, report: Report = lambda _: None, work: Path | None = None
+    build: BuildRequest, built: Path, seeds: int, *, watcher: Watcher | None = None, keep: Path | None = None
 ) -> Proof:
     """Compares the built components with upstream.
 
@@ -54,90 +54,95 @@ def prove(
         build: what was built; its components are what is verified.
         built: the folder that holds one folder for each component.
         seeds: random inputs for each component, besides its edges.
-        report: gets a line about each step.
-        work: where inputs and outputs of the runs are kept; None is a temporary folder.
+        watcher: is told what happens.
+        keep: where inputs and outputs of the runs are written and stay; None is a temporary folder.
 
     Raises:
-        ProofError: a run failed.
+        ProofError: a run cannot begin, or a component declares inputs that cannot be.
     """
     with tempfile.TemporaryDirectory(prefix="sam3port-verify-") as temporary:
-        folder = work or Path(temporary)
-        preset = build.sizes()
+        folder = keep or Path(temporary)
         components = {name: build.component(name) for name in build.components}
-        files: dict[str, list[str]] = {}
-        todo: list[tuple[Component, Case]] = []
+        todo = {name: list(cases(component, build.sizes(), seeds)) for name, component in components.items()}
+        files = {name: _save_all(components[name], todo[name], folder / "inputs", build) for name in components}
+        proof = Proof(build, seeds)
+        proof.outcomes = _perform(build, built, folder, files, watcher or Unwatched())
+        proof.failures = [failure for outcome in proof.outcomes.values() for failure in outcome.failures]
+        failed = {failure.component for failure in proof.failures}
         for name, component in components.items():
-            for case in cases(component, preset, seeds):
-                todo.append((component, case))
-                files.setdefault(name, []).append(str(_save(case, component, folder / "inputs", build)))
-        proof = Proof(build, seeds, [])
-        for run in (*Run, PORT):
-            report(f"{run}: {len(todo)} cases of {len(components)} components")
-            start = time.perf_counter()
-            _start(run, build, built, files, folder)
-            proof.seconds[str(run)] = time.perf_counter() - start
-        for component, case in todo:
-            proof.verdicts += _compare(component, case, build, folder)
+            if name not in failed:
+                proof.verdicts += _compare(component, todo[name], build, folder)
         return proof
 
 
-def _save(case: Case, component: Component, folder: Path, build: BuildRequest) -> Path:
+def _save_all(component: Component, todo: list[Case], folder: Path, build: BuildRequest) -> list[Path]:
     from sam3port.port.runner import in_order
 
-    specs = component.inputs(build.sizes())
-    in_order(component.name, specs, case.inputs)
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{case.key}.npz"
-    if file.exists():
-        raise ProofError(f"two cases of {component.name} have names that make the same file: {case.name}")
-    with file.open("wb") as stream:
-        np.savez(stream, **{spec.name: case.inputs[spec.name] for spec in specs})  # type: ignore[arg-type]
-    return file
+    specs = component.inputs(build.sizes())
+    files: list[Path] = []
+    for case in todo:
+        file = folder / f"{case.key}.npz"
+        if file in files:
+            raise ProofError(f"two cases of {component.name} have names that make the same file: {case.name}")
+        arrays = in_order(f"{component.name}, {case.name}", specs, case.inputs)
+        with file.open("wb") as stream:
+            np.savez(stream, **dict(zip((spec.name for spec in specs), arrays, strict=True)))  # type: ignore[arg-type]
+        files.append(file)
+    return files
 
 
-def _start(run: str, build: BuildRequest, built: Path, files: dict[str, list[str]], folder: Path) -> None:
-    out = folder / str(run)
-    out.mkdir(parents=True, exist_ok=True)
-    request: dict[str, Any] = {
-        "run": str(run),
-        "build": build.as_json(),
-        "built": str(built.absolute()),
-        "cases": files,
-        "out": str(out),
-        "upstream": None if build.upstream is None else str(build.upstream.absolute()),
-        "disable": list(build.disable),
-    }
-    file = folder / f"{run}.json"
-    file.write_text(json.dumps(request), encoding="utf-8")
-    module = "run_tvm" if run == PORT else "run_torch"
-    process = subprocess.run(
-        [sys.executable, "-m", f"sam3port.verify.{module}", str(file)],
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    if process.returncode:
-        last = (process.stderr.strip().splitlines() or ["it printed nothing"])[-1]
-        raise ProofError(f"the run {run} ended with status {process.returncode}: {last}", process.stderr[-4000:])
+def _perform(
+    build: BuildRequest, built: Path, folder: Path, files: dict[str, list[Path]], watcher: Watcher
+) -> dict[Run, Outcome]:
+    processes = Processes(build, built, folder, watcher)
+
+    def perform(run: Run) -> Outcome:
+        started = time.perf_counter()
+        outcome = processes.perform(run, files)
+        outcome.seconds = time.perf_counter() - started
+        return outcome
+
+    with ThreadPoolExecutor(_at_a_time(built, build)) as pool:
+        try:
+            return dict(zip(Run, pool.map(perform, Run), strict=True))
+        except BaseException:
+            processes.end()
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
-def _compare(component: Component, case: Case, build: BuildRequest, folder: Path) -> Iterator[Verdict]:
-    runs = {str(run): np.load(folder / str(run) / f"{case.key}.npz") for run in (*Run, PORT)}
-    for spec in component.outputs(build.sizes()):
-        arrays = {name: outputs[spec.name] for name, outputs in runs.items()}
-        yield judge(
-            component.name,
-            case.name,
-            spec,
-            Runs(
-                reference=arrays[Run.REFERENCE],
-                float64=arrays[Run.FLOAT64],
-                patched=arrays[Run.PATCHED],
-                exported=arrays[Run.EXPORTED],
-                compiled=arrays[PORT],
-            ),
-            component.tolerance,
-        )
-    for outputs in runs.values():
-        outputs.close()
+def _at_a_time(built: Path, build: BuildRequest) -> int:
+    from sam3port.port.stage import EXPORTED
+
+    size = sum((built / name / EXPORTED).stat().st_size for name in build.components)
+    return 2 if size <= _SMALL else 1
+
+
+def _compare(component: Component, todo: list[Case], build: BuildRequest, folder: Path) -> Iterator[Verdict]:
+    specs = component.outputs(build.sizes())
+    # One case in memory at a time: the full model's finest features are 85 MB, five times.
+    usual: dict[str, list[OwnError]] = {spec.name: [] for spec in specs}
+    for case in todo:
+        with _load(folder, Run.REFERENCE, case) as reference, _load(folder, Run.FLOAT64, case) as float64:
+            for name, errors in usual.items():
+                if (error := own(reference[name], float64[name])) is not None:
+                    errors.append(error)
+    for case in todo:
+        with contextlib.ExitStack() as stack:
+            loaded = {run: stack.enter_context(_load(folder, run, case)) for run in Run}
+            for spec in specs:
+                errors = usual[spec.name]
+                yield judge(
+                    component.name,
+                    case.name,
+                    spec,
+                    Runs(**{str(run): outputs[spec.name] for run, outputs in loaded.items()}),
+                    component.tolerance,
+                    typical(errors) if errors else None,
+                    build.dtype,
+                )
+
+
+def _load(folder: Path, run: Run, case: Case) -> Any:
+    return np.load(folder / run / f"{case.key}.npz")

@@ -6,34 +6,21 @@ What a run is decides which patches it has, and import-time patches cannot be ch
 from __future__ import annotations
 
 import contextlib
-import json
-import sys
-from collections.abc import Iterable
-from enum import StrEnum
+import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from sam3port.patching.install import install
+from sam3port.patching.install import Installation, install
 from sam3port.patching.patch import Kind
 from sam3port.plugins import load_plugins, switched_off
+from sam3port.verify.child import Child, Compute, Outputs
+from sam3port.verify.runs import Run
 
 if TYPE_CHECKING:
     import torch
 
-
-class Run(StrEnum):
-    """Which upstream computes."""
-
-    REFERENCE = "reference"
-    """Portability patches only, float32: upstream itself."""
-    FLOAT64 = "float64"
-    """The same in float64 throughout: the yardstick."""
-    PATCHED = "patched"
-    """All patches, float32: what is exported."""
-    EXPORTED = "exported"
-    """The exported program that the build traced."""
+    from sam3port.port.request import BuildRequest
 
 
 def not_portability(disable: Iterable[str] = ()) -> list[str]:
@@ -42,57 +29,74 @@ def not_portability(disable: Iterable[str] = ()) -> list[str]:
     return [patch.name for patch in patches if patch.kind is not Kind.PORTABILITY]
 
 
-def main(request: dict[str, Any]) -> None:
-    """Runs every case of every component and writes the outputs as ``OUT/<case>.npz``."""
-    run = Run(request["run"])
-    reference = run in {Run.REFERENCE, Run.FLOAT64}
-    disable = [*request["disable"], *(not_portability(request["disable"]) if reference else ())]
-    install(request["upstream"], disable=disable)
-    import torch
-
+def main() -> None:
+    """Computes what the request names (see `sam3port.verify.runs`)."""
     from sam3port.port.request import BuildRequest
 
+    child = Child()
+    run = Run(child.request["run"])
+    build = BuildRequest.from_json(child.request["build"])
+    reference = run in {Run.REFERENCE, Run.FLOAT64}
+    disable = [*build.disable, *(not_portability(build.disable) if reference else ())]
+    installation = install(build.upstream, disable=disable)
+    child.say("patches", names=installation.patches)
+    import torch
+
+    warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    build = BuildRequest.from_json(request["build"])
-    preset = build.sizes()
-    model = None
-    for name, cases in request["cases"].items():
-        component = build.component(name)
-        with torch.no_grad(), _precision(run):
-            if run is Run.EXPORTED:
-                from sam3port.port.export import load
-
-                module: torch.nn.Module = load(Path(request["built"], name, "exported.pt2")).module()
-            else:
-                model = model or _model(build)
-                module = component.module(model, preset).eval()
-            for case in cases:
-                _run_case(module, [s.name for s in component.outputs(preset)], Path(case), Path(request["out"]), run)
-        print(f"{run}: {name}", flush=True)
+    with torch.no_grad(), _precision(run):
+        if run is Run.EXPORTED:
+            _register_operators(installation)
+            child.compute(lambda name: _outputs(build, name, _exported(Path(child.request["built"], name))))
+        else:
+            model = _model(build)
+            child.compute(lambda name: _outputs(build, name, _upstream(build, name, model), double=run is Run.FLOAT64))
 
 
-def _model(build: Any) -> Any:
+def _model(build: BuildRequest) -> Any:
     from sam3port.model.build import build_model
 
     return build_model(build.sizes(), seed=build.seed, checkpoint=build.checkpoint, interactive=True)
 
 
-def _run_case(module: torch.nn.Module, outputs: list[str], case: Path, out: Path, run: Run) -> None:
+def _upstream(build: BuildRequest, name: str, model: Any) -> torch.nn.Module:
+    return build.component(name).module(model, build.sizes()).eval()
+
+
+def _exported(folder: Path) -> torch.nn.Module:
+    from sam3port.port.export import load
+    from sam3port.port.stage import EXPORTED
+
+    module: torch.nn.Module = load(folder / EXPORTED).module()
+    return module
+
+
+def _register_operators(installation: Installation) -> None:
+    """A program can only be loaded when the operators that it calls are known, and upstream is not imported here."""
+    for patch in installation.plan.patches:
+        if patch.prepare is not None:
+            patch.prepare()
+
+
+def _outputs(build: BuildRequest, name: str, module: Callable[..., Any], double: bool = False) -> Compute:
+    """What computes the outputs by name from the inputs in the order of the module's arguments."""
     import torch
 
-    with np.load(case) as arrays:
-        tensors = [torch.from_numpy(arrays[name]) for name in arrays.files]
-    if run is Run.FLOAT64:
-        tensors = [tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors]
-    results = module(*tensors)
-    results = results if isinstance(results, tuple | list) else (results,)
-    if len(results) != len(outputs):
-        raise RuntimeError(f"{case.stem}: {len(results)} outputs, {len(outputs)} are declared")
-    arrays_out = {name: result.detach().cpu().numpy() for name, result in zip(outputs, results, strict=True)}
-    aside = out / f".{case.name}"
-    with aside.open("wb") as stream:
-        np.savez(stream, **arrays_out)
-    aside.replace(out / case.name)
+    from sam3port.verify.float64 import only_float64
+
+    specs = build.component(name).outputs(build.sizes())
+
+    def compute(inputs: Outputs) -> Outputs:
+        tensors = [torch.from_numpy(array) for array in inputs.values()]
+        if double:
+            tensors = [tensor.double() if tensor.is_floating_point() else tensor for tensor in tensors]
+        with only_float64() if double else contextlib.nullcontext():
+            results = module(*tensors)
+        if len(results) != len(specs):
+            raise RuntimeError(f"{len(results)} outputs, {len(specs)} are declared")
+        return {spec.name: result.numpy() for spec, result in zip(specs, results, strict=True)}
+
+    return compute
 
 
 def _precision(run: Run) -> contextlib.AbstractContextManager[None]:
@@ -102,4 +106,4 @@ def _precision(run: Run) -> contextlib.AbstractContextManager[None]:
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    main()

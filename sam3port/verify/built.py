@@ -1,0 +1,140 @@
+"""What an earlier ``sam3port build --out DIR`` left: which request made it, and whether that is what is asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from sam3port.components.component import Capacity
+from sam3port.errors import UsageError
+from sam3port.port.request import BuildRequest, known_components
+from sam3port.port.stage import RECORD
+
+_SHARED: Final = ("preset", "resolution", "target", "dtype", "weights", "capacity", "upstream", "patches")
+"""What all components of a folder have to agree on to be verified at once."""
+
+
+def request_of(
+    folder: Path,
+    names: Iterable[str],
+    asked: Mapping[str, Any],
+    *,
+    upstream: Path | None = None,
+    disable: tuple[str, ...] = (),
+) -> BuildRequest:
+    """The request that made the components in ``folder``.
+
+    Args:
+        folder: holds a folder for each component.
+        names: the components wanted; none means all that are there.
+        asked: what the user asked for by name; it has to be what was built. Keys: ``preset``, ``resolution``,
+            ``target``, ``dtype``, ``seed``, ``checkpoint``, ``points``, ``boxes``, ``prompts``.
+        upstream: as in `BuildRequest`.
+        disable: as in `BuildRequest`.
+
+    Raises:
+        UsageError: nothing was built there, or something else than what is asked for.
+    """
+    from sam3port.port.runner import read_record
+
+    there = sorted(file.parent.name for file in folder.glob(f"*/{RECORD}"))
+    if not there:
+        raise UsageError(f"{folder} holds no built components", f"build them: sam3port build --out {folder}")
+    if missing := [name for name in names if name not in there]:
+        raise UsageError(f"{folder} does not hold {', '.join(missing)}", f"it holds {', '.join(there)}")
+    chosen = tuple(known_components(disable, tuple(names) or tuple(there)))
+    records = {name: read_record(folder / name) for name in chosen}
+    shared = _agreed(folder, records)
+    request = _request(folder, chosen, shared, asked, upstream, disable)
+    _same_source(folder, request, shared)
+    return request
+
+
+def _agreed(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    first, *others = records
+    for name in others:
+        for what in _SHARED:
+            if records[name].get(what) != records[first].get(what):
+                raise UsageError(
+                    f"{folder} holds different builds: {first} and {name} differ in {what}",
+                    "name the components to verify, or build all of them again",
+                )
+    for name, record in records.items():
+        if "compile" not in record["stages"]:
+            raise UsageError(f"{folder / name} was not built to the end", "build it without --until")
+    return {what: records[first][what] for what in _SHARED}
+
+
+def _request(
+    folder: Path,
+    names: tuple[str, ...],
+    shared: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    upstream: Path | None,
+    disable: tuple[str, ...],
+) -> BuildRequest:
+    weights, capacity = shared["weights"], shared["capacity"]
+    built = {**{key: shared[key] for key in ("preset", "resolution", "target", "dtype")}, **capacity}
+    built |= {"seed": weights.get("seed"), "checkpoint": weights.get("checkpoint")}
+    for name, value in asked.items():
+        # A checkpoint may have moved: what counts is its content, which the comparison is about.
+        if name == "checkpoint" and built[name] is not None:
+            continue
+        if value != built[name]:
+            has = f"no {name}" if built[name] is None else f"the {name} {built[name]}"
+            raise UsageError(f"{folder} was built with {has}, not {value}", "leave the option away, or build again")
+    checkpoint = asked.get("checkpoint") or built["checkpoint"]
+    if checkpoint is not None and not Path(checkpoint).is_file():
+        raise UsageError(f"{folder} was built from {checkpoint}, which is not there", "say where it is: --checkpoint")
+    from sam3port.model.preset import preset
+
+    usual = preset(built["preset"], None).image_size
+    return BuildRequest(
+        components=names,
+        preset=built["preset"],
+        resolution=None if built["resolution"] == usual else built["resolution"],
+        target=built["target"],
+        dtype=built["dtype"],
+        seed=built["seed"] if checkpoint is None else None,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        capacity=Capacity(**capacity),
+        upstream=upstream,
+        disable=disable,
+    )
+
+
+def _same_source(folder: Path, request: BuildRequest, shared: Mapping[str, Any]) -> None:
+    """The port and its reference have to be made of the same upstream, with the patches that are on now."""
+    from sam3port.patching.install import make_plan
+    from sam3port.plugins import switched_off
+    from sam3port.port.keys import upstream_identity
+    from sam3port.upstream.source import ensure
+
+    ensure(request.upstream)
+    plan = make_plan(request.upstream, switched_off(request.disable))
+    if (now := upstream_identity(plan)) != shared["upstream"]:
+        raise UsageError(
+            f"{folder} was built from upstream {shared['upstream']}, this is {now}", "build again, or give --upstream"
+        )
+    on = {patch.name for patch in plan.patches}
+    if on != set(shared["patches"]):
+        extra, absent = sorted(on - set(shared["patches"])), sorted(set(shared["patches"]) - on)
+        parts = [f"{text} {', '.join(p)}" for text, p in (("without the patches", extra), ("with", absent)) if p]
+        switch = f", or give --disable {','.join(extra)}" if extra else ""
+        raise UsageError(f"{folder} was built {' and '.join(parts)}", f"build again{switch}")
+
+
+def is_current(folder: Path, request: BuildRequest) -> bool:
+    """Whether a build now would make exactly what lies in ``folder``."""
+    from sam3port.patching.install import make_plan
+    from sam3port.plugins import switched_off
+    from sam3port.port.keys import stage_keys
+
+    keys = stage_keys(request, make_plan(request.upstream, switched_off(request.disable)))
+    for name, expected in keys.items():
+        record = json.loads((folder / name / RECORD).read_text(encoding="utf-8"))
+        if any(record["stages"][stage]["key"] != key for stage, key in expected.items()):
+            return False
+    return True

@@ -1,0 +1,86 @@
+"""What both kinds of runs have in common: a process that computes cases and says so, one line of JSON per event."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Outputs = Mapping[str, NDArray[np.generic]]
+Compute = Callable[[Outputs], Outputs]
+
+
+class Child:
+    """This process, as the proof that started it sees it."""
+
+    def __init__(self) -> None:
+        self._events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)  # what upstream, torch or TVM print must not get between the events
+        threading.Thread(target=_end_with_the_proof, daemon=True).start()
+        self.request: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+
+    def say(self, event: str, **content: Any) -> None:
+        self._events.write(json.dumps({"event": event, **content}) + "\n")
+        self._events.flush()
+
+    def compute(self, ready: Callable[[str], Compute]) -> None:
+        """Computes every case and writes its outputs as ``OUT/<case>.npz``.
+
+        Args:
+            ready: makes a component ready, by name. An error of its own, or of what it returns, fails that component.
+        """
+        for component, cases in self.request["cases"].items():
+            self.say("began", component=component)
+            started = time.perf_counter()
+            compute: Compute | None = None
+            try:
+                compute = ready(component)
+                for case in map(Path, cases):
+                    self.say("case", component=component, case=case.stem.partition("--")[2])
+                    with np.load(case) as arrays:
+                        _write(
+                            Path(self.request["out"], case.name), compute({key: arrays[key] for key in arrays.files})
+                        )
+            except Exception as error:
+                traceback.print_exc()
+                self._done("failed", component, started, problem=_first_line(error))
+            else:
+                self._done("done", component, started)
+            # On the full model the next component must not find this one still in memory.
+            compute = None
+            gc.collect()
+
+    def _done(self, event: str, component: str, started: float, **content: Any) -> None:
+        import psutil
+
+        seconds, memory = time.perf_counter() - started, psutil.Process().memory_info().rss
+        self.say(event, component=component, seconds=seconds, memory=memory, **content)
+
+
+def _end_with_the_proof() -> None:
+    # Not sys.stdin: Python cannot end while a thread waits inside it.
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
+
+
+def _write(file: Path, outputs: Outputs) -> None:
+    aside = file.with_name(f".{file.name}")
+    with aside.open("wb") as stream:
+        np.savez(stream, **outputs)  # type: ignore[arg-type]
+    aside.replace(file)
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

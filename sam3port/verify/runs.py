@@ -1,0 +1,219 @@
+"""The five runs of a proof, each a fresh interpreter, seen from the proof."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any, Final, Protocol
+
+from sam3port.errors import Sam3PortError
+from sam3port.port.request import BuildRequest
+
+
+class Run(StrEnum):
+    """Which of the five computes."""
+
+    REFERENCE = "reference"
+    """Upstream with the portability patches only, float32: upstream itself."""
+    FLOAT64 = "float64"
+    """The same in float64 throughout: the yardstick."""
+    PATCHED = "patched"
+    """All patches, float32: what is exported."""
+    EXPORTED = "exported"
+    """The exported program that the build traced."""
+    COMPILED = "compiled"
+    """The built library: the port."""
+
+
+_MODULES: Final = dict.fromkeys(Run, "sam3port.verify.run_torch") | {Run.COMPILED: "sam3port.verify.run_tvm"}
+
+
+class ProofError(Sam3PortError):
+    """A run cannot even begin: there is nothing to compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A component that a run could not compute."""
+
+    run: Run
+    component: str
+    case: str
+    """Which input, empty when the component could not even be made ready."""
+    problem: str
+
+    def __str__(self) -> str:
+        where = f"{self.component}, {self.case}" if self.case else self.component
+        return f"{where}: the {self.run} run failed: {self.problem}"
+
+
+@dataclass
+class Outcome:
+    """What a run came to."""
+
+    patches: tuple[str, ...] = ()
+    """Names of the patches that upstream's modules went through."""
+    failures: list[Failure] = field(default_factory=list)
+    seconds: float = 0.0
+    memory: int = 0
+    """The most that its process used, bytes, as far as it was seen."""
+
+
+class Watcher(Protocol):
+    """Who shows a proof to people. Called from several threads."""
+
+    def began(self, run: Run, component: str) -> None:
+        """A component's inputs are being computed."""
+
+    def ended(self, run: Run, component: str, seconds: float, memory: int, failed: bool) -> None:
+        """They are, or could not be; ``memory`` is what the process uses, bytes."""
+
+
+class Unwatched:
+    """Shows nothing."""
+
+    def began(self, run: Run, component: str) -> None:
+        pass
+
+    def ended(self, run: Run, component: str, seconds: float, memory: int, failed: bool) -> None:
+        pass
+
+
+class Processes:
+    """The processes of one proof; none of them outlives it."""
+
+    def __init__(self, build: BuildRequest, built: Path, folder: Path, watcher: Watcher) -> None:
+        """
+        Args:
+            build: what was built.
+            built: holds a folder for each component.
+            folder: holds ``inputs``; each run's outputs go to a folder named as the run.
+            watcher: is told what happens.
+        """
+        self._build, self._built, self._folder, self._watcher = build, built, folder, watcher
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def perform(self, run: Run, cases: Mapping[str, Sequence[Path]]) -> Outcome:
+        """Runs every case of every component. What one component cannot do does not keep the others from it.
+
+        Args:
+            run: which.
+            cases: by component, the files of its inputs.
+
+        Raises:
+            ProofError: the process failed before the first component.
+        """
+        outcome = Outcome()
+        waiting = dict(cases)
+        while waiting:
+            done = self._process(run, waiting, outcome)
+            waiting = {name: files for name, files in waiting.items() if name not in done}
+        return outcome
+
+    def end(self) -> None:
+        """Ends those that still run."""
+        with self._lock:
+            self._ended = True
+            for process in self._running:
+                process.kill()
+
+    def _process(self, run: Run, cases: Mapping[str, Sequence[Path]], outcome: Outcome) -> set[str]:
+        """One process; the components that it is done with."""
+        out = self._folder / run
+        out.mkdir(parents=True, exist_ok=True)
+        request = out / "request.json"
+        request.write_text(json.dumps(self._request(run, cases, out)), encoding="utf-8")
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
+            process = self._start(run, request, log)
+            try:
+                done, begun = self._follow(run, process, outcome)
+                status = process.wait()
+            finally:
+                with self._lock:
+                    self._running.discard(process)
+                process.kill()
+                process.wait()
+                for stream in (process.stdin, process.stdout):
+                    if stream is not None:
+                        stream.close()
+            if status == 0:
+                return set(cases)
+            said = _last_lines(log)
+        fate = f"its process was ended by signal {-status}" if status < 0 else f"its process ended with status {status}"
+        if begun is None:
+            raise ProofError(f"the {run} run failed before its first component: {said or fate}", fate if said else "")
+        # A crash: the component takes the blame, a new process does the rest.
+        component, case = begun
+        outcome.failures.append(Failure(run, component, case, f"{fate}; {said}" if said else fate))
+        self._watcher.ended(run, component, 0.0, 0, True)
+        return {*done, component}
+
+    def _request(self, run: Run, cases: Mapping[str, Sequence[Path]], out: Path) -> dict[str, Any]:
+        return {
+            "run": str(run),
+            "build": self._build.as_json(),
+            "built": str(self._built.absolute()),
+            "cases": {name: [str(file.absolute()) for file in files] for name, files in cases.items()},
+            "out": str(out.absolute()),
+        }
+
+    def _start(self, run: Run, request: Path, log: IO[str]) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._ended:
+                raise KeyboardInterrupt
+            process = subprocess.Popen(
+                [sys.executable, "-m", _MODULES[run], str(request)],
+                stdin=subprocess.PIPE,  # never written to: its end tells the child that the proof is gone
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                encoding="utf-8",
+                # Ctrl-C in a terminal reaches the proof only, which then ends its runs.
+                start_new_session=os.name == "posix",
+            )
+            self._running.add(process)
+        return process
+
+    def _follow(
+        self, run: Run, process: subprocess.Popen[str], outcome: Outcome
+    ) -> tuple[set[str], tuple[str, str] | None]:
+        """Reads a process's events to their end: components done, and the component and case it was at, if any."""
+        assert process.stdout is not None
+        done: set[str] = set()
+        at: tuple[str, str] | None = None
+        for line in process.stdout:
+            event = json.loads(line)
+            kind, component = event["event"], event.get("component", "")
+            outcome.memory = max(outcome.memory, event.get("memory", 0))
+            if kind == "patches":
+                outcome.patches = tuple(event["names"])
+            elif kind == "began":
+                at = (component, "")
+                self._watcher.began(run, component)
+            elif kind == "case":
+                at = (component, event["case"])
+            else:
+                if kind == "failed":
+                    outcome.failures.append(Failure(run, component, at[1] if at else "", event["problem"]))
+                done.add(component)
+                at = None
+                self._watcher.ended(run, component, event["seconds"], event["memory"], kind == "failed")
+        return done, at
+
+
+def _last_lines(log: IO[str]) -> str:
+    """What the process said last, without the traceback above it."""
+    log.flush()
+    log.seek(0)
+    lines = [line.strip() for line in log.read().splitlines() if line.strip()]
+    return lines[-1] if lines else ""
