@@ -82,7 +82,11 @@ def operators_of(program: ExportedProgram, converters: Mapping[str, Converter]) 
 
 
 def check(
-    program: ExportedProgram, inputs: Arrays, converters: Mapping[str, Converter], target: BuildTarget | None = None
+    program: ExportedProgram,
+    inputs: Arrays,
+    converters: Mapping[str, Converter],
+    target: BuildTarget | None = None,
+    known: set[str] | None = None,
 ) -> list[Finding]:
     """Imports, compiles and runs every different call in ``program`` by itself.
 
@@ -91,11 +95,14 @@ def check(
         inputs: what to run it on; every call is checked on the tensors that arrive there.
         converters: as for the import.
         target: also checks its kernels; None for TVM's plain ones on this CPU.
+        known: calls that were checked before and need not be again; those checked now are added.
     """
     import tvm
     from tvm import relax
 
-    calls = list(_calls(decompose(program, converters), inputs))
+    calls = list(_calls(decompose(program, converters), inputs, set() if known is None else known))
+    if not calls:
+        return []
     merged = tvm.IRModule()
     for index, call in enumerate(calls):
         module = import_decomposed(_alone(call), converters).module
@@ -123,8 +130,8 @@ def _is_operator(node: fx.Node) -> bool:
     return isinstance(node.target, torch._ops.OpOverload) and str(node.target) not in _NOTHING_TO_COMPARE
 
 
-def _calls(program: ExportedProgram, inputs: Arrays) -> Iterator[Call]:
-    """Runs a decomposed program node by node in PyTorch."""
+def _calls(program: ExportedProgram, inputs: Arrays, seen: set[str]) -> Iterator[Call]:
+    """Runs a decomposed program node by node in PyTorch; the calls that are not like one in ``seen``."""
     import torch
 
     carried = weights(program)
@@ -132,7 +139,6 @@ def _calls(program: ExportedProgram, inputs: Arrays) -> Iterator[Call]:
     values: dict[fx.Node, Any] = {}
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     last_use = _last_uses(program)
-    seen = set()
     for node in program.graph.nodes:
         if node.op == "placeholder":
             target = specs[node.name].target

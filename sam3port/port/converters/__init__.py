@@ -21,6 +21,7 @@ def sam3port_converters() -> list[Converter]:
         linear,
         matmul,
         pow_scalar,
+        roi_align,
         scaled_dot_product_attention,
         select_int,
     )
@@ -35,6 +36,7 @@ def sam3port_converters() -> list[Converter]:
         linear.CONVERTER,
         matmul.CONVERTER,
         pow_scalar.CONVERTER,
+        roi_align.CONVERTER,
         scaled_dot_product_attention.CONVERTER,
         select_int.CONVERTER,
     ]

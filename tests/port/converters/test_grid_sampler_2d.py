@@ -31,7 +31,7 @@ def test_points_as_the_geometry_encoder_has_them(agrees: Callable[..., None]) ->
     agrees(sample, IMAGE, GRID[:, :, :1])
 
 
-@pytest.mark.parametrize("place", [0.0, 1.0, -1.0, 0.9999999, 1.5, -7.0, 1e4, -1e4])
+@pytest.mark.parametrize("place", [0.0, 1.0, -1.0, 0.9999999, 1.5, -7.0, 1e4, -1e4, 1e8, -1e10])
 def test_on_and_far_beyond_the_border(agrees: Callable[..., None], place: float) -> None:
     agrees(sample, IMAGE, torch.full_like(GRID, place))
 
