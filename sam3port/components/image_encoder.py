@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from sam3port.components.component import TensorSpec
 from sam3port.components.data import specs
 from sam3port.components.vision_backbone import VisionBackbone, neck
+from sam3port.model.interactive import tracker_of
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +38,7 @@ class ImageEncoder(VisionBackbone):
     def module(self, model: torch.nn.Module, preset: Preset) -> torch.nn.Module:
         import torch
 
-        tracker = interactive(model)
+        tracker = tracker_of(model)
 
         class Encoder(torch.nn.Module):
             def __init__(self) -> None:
@@ -53,17 +54,3 @@ class ImageEncoder(VisionBackbone):
                 return (*features, *positions, coarse, embedding, self.conv_s0(fine), self.conv_s1(middle))
 
         return Encoder()
-
-
-def interactive(model: Any) -> Any:
-    """The tracker model behind the interactive predictor.
-
-    Raises:
-        UsageError: the model was built without it.
-    """
-    from sam3port.errors import UsageError
-
-    predictor = model.inst_interactive_predictor
-    if predictor is None:
-        raise UsageError("the model has no interactive predictor", "build it with interactive=True")
-    return predictor.model

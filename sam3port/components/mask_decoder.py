@@ -10,8 +10,8 @@ import numpy as np
 from sam3port.components.component import Arrays, Component, TensorSpec
 from sam3port.components.data import specs
 from sam3port.components.data.samples import Samples
-from sam3port.components.image_encoder import interactive
 from sam3port.errors import UsageError
+from sam3port.model.interactive import tracker_of
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +55,7 @@ class MaskDecoder(Component):
         class Masks(torch.nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.decoder: Any = interactive(model).sam_mask_decoder
+                self.decoder: Any = tracker_of(model).sam_mask_decoder
 
             def forward(
                 self,

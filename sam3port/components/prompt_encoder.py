@@ -11,7 +11,7 @@ from sam3port.components.component import Arrays, Component, TensorSpec
 from sam3port.components.data import specs
 from sam3port.components.data.prompts import Clicks, click_length, pad_clicks
 from sam3port.components.data.samples import Floats, Samples
-from sam3port.components.image_encoder import interactive
+from sam3port.model.interactive import tracker_of
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ class PromptEncoder(Component):
 
             def __init__(self) -> None:
                 super().__init__()
-                self.encoder: Any = interactive(model).sam_prompt_encoder
+                self.encoder: Any = tracker_of(model).sam_prompt_encoder
                 # A constant of the exported graph instead of sines and cosines at every click.
                 self.register_buffer("dense_pe", self.encoder.get_dense_pe(), persistent=False)
 

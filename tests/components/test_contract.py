@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from sam3port.components.component import Arrays, Capacity, TensorSpec
+from sam3port.components.mask_decoder import masked_keys
+from sam3port.errors import UsageError
 from sam3port.model.preset import PRESETS, Preset
 from tests.components.conftest import BATCHED, COMPONENTS, Stage
 
@@ -139,3 +141,21 @@ def test_names_mean_the_same_everywhere() -> None:
                 component = cls(capacity)
                 for spec in (*component.inputs(sizes), *component.outputs(sizes)):
                     assert known.setdefault(spec.name, spec) == spec
+
+
+@pytest.mark.parametrize("name", ["image_encoder", "prompt_encoder", "mask_decoder"])
+def test_clicks_need_the_interactive_predictor(name: str, sizes: Preset) -> None:
+    import torch
+
+    model = torch.nn.Module()
+    model.register_module("inst_interactive_predictor", None)
+    with pytest.raises(UsageError, match="no interactive predictor") as caught:
+        COMPONENTS[name]().module(model, sizes)
+    assert "interactive=True" in caught.value.remedy
+
+
+def test_points_cannot_be_mistaken_for_the_image() -> None:
+    import torch
+
+    with pytest.raises(UsageError, match="as many tokens as the image has"):
+        masked_keys(torch.zeros(1, 10, dtype=torch.bool), outputs=6, image_tokens=16)

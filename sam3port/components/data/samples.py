@@ -46,7 +46,8 @@ class Samples:
         own = self.random.standard_normal(spec.shape, np.float32)
         shared = _stretch(_stretch(coarse, height, 2), width, 3)
         shared /= max(float(shared.std()), 1e-6)
-        mixed: Floats = (np.float32(std * 0.5**0.5) * (shared + own)).astype(np.float32)
+        shared += own
+        mixed: Floats = np.multiply(shared, std * 0.5**0.5, out=shared)
         return mixed
 
     def image(self, spec: TensorSpec) -> Floats:
@@ -133,6 +134,7 @@ def _stretch(values: Floats, size: int, axis: int) -> Floats:
     """Linear interpolation of one axis to ``size`` elements."""
     place = np.linspace(0, values.shape[axis] - 1, size, dtype=np.float32)
     low = np.minimum(place.astype(np.int64), values.shape[axis] - 2)
-    weight = (place - low).reshape([-1 if i == axis else 1 for i in range(values.ndim)])
-    stretched: Floats = np.take(values, low, axis) * (1 - weight) + np.take(values, low + 1, axis) * weight
+    weight = (place - low).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(values.ndim)])
+    start = np.take(values, low, axis)
+    stretched: Floats = start + (np.take(values, low + 1, axis) - start) * weight
     return stretched
