@@ -22,7 +22,8 @@ assert labels.tolist() == [[1], [0], [0]], labels
 @needs_no_cuda
 def test_off_the_transform_wants_cuda(upstream_python: RunPython) -> None:
     # By traceback, which has the text of patched modules; the interpreter's own printer looks for files.
-    code = f"import sys, traceback\ntry:\n    exec({CLICK!r})\nexcept AssertionError:\n    sys.exit(traceback.format_exc())\n"
+    shown = "except AssertionError:\n    sys.exit(traceback.format_exc())\n"
+    code = f"import sys, traceback\ntry:\n    exec({CLICK!r})\n{shown}"
     run = upstream_python(code, disable=["edt_cpu"])
     assert_fails(run, "edt.py", "AssertionError")
     assert "assert data.is_cuda" in run.stderr
