@@ -41,8 +41,8 @@ print(time.perf_counter() - start)
 """
 FROM_DISK = """
 import time
-from sam3port.replacements import torchvision_ops
 start = time.perf_counter()
+from sam3port.replacements import torchvision_ops
 torchvision_ops.install()  # what the hook does as well before the first import
 import sam3
 print(time.perf_counter() - start)

@@ -26,9 +26,7 @@ def unified_diffs(plan: Plan, names: frozenset[str] | None = None) -> Iterator[s
         file, before = chosen.file(module), chosen.pristine(module)
         assert file is not None and before is not None  # `require` has seen both
         path = file.relative_to(plan.upstream.root).as_posix()
-        lines = difflib.unified_diff(
-            _lines(before), _lines(chosen.patched(module, before)), f"a/{path}", f"b/{path}"
-        )
+        lines = difflib.unified_diff(_lines(before), _lines(chosen.patched(module, before)), f"a/{path}", f"b/{path}")
         yield "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 

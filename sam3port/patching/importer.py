@@ -188,8 +188,9 @@ class PatchedLoader(importlib.machinery.SourceFileLoader):
 class UpstreamFinder:
     """A meta path finder that answers for ``sam3`` and ``sam3.*`` exactly; ``sam3port`` is none of its business."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, make_plan: Callable[[], Plan]) -> None:
+        self._make_plan = make_plan
+        self._plan: Plan | None = None
         self.executed: dict[str, tuple[str, ...]] = {}
         """The modules executed so far, with the patches that each went through."""
         self.prepared: dict[str, str | None] = {}
@@ -198,6 +199,14 @@ class UpstreamFinder:
         """Uninstalled, but upstream was imported: what it still imports inside of its functions is patched as well."""
         self._lock = threading.RLock()
         self._prepare_started = False
+
+    @property
+    def plan(self) -> Plan:
+        """Made when it is first asked for: gathering the plugins takes longer than installing the hook may."""
+        with self._lock:
+            if self._plan is None:
+                self._plan = self._make_plan()
+            return self._plan
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None

@@ -13,7 +13,7 @@ from typing import Final, Self
 from sam3port.errors import UsageError
 from sam3port.patching.importer import PACKAGE, Plan, UpstreamFinder, too_early, upstream_is_loaded
 from sam3port.plugins import load_plugins, switched_off
-from sam3port.upstream.source import locate
+from sam3port.upstream.source import Upstream, locate
 
 CHILDREN: Final = Path(__file__).with_name("children")
 """A folder whose package ``sam3`` installs the hook and steps aside. On ``sys.path`` it reaches the children of
@@ -30,13 +30,17 @@ class Installation:
     Modules that were imported meanwhile stay, patched, and what they import later is patched too.
     """
 
-    def __init__(self, plan: Plan, request: tuple[str | None, frozenset[str]]) -> None:
-        self.plan = plan
-        self.finder = UpstreamFinder(plan)
+    def __init__(self, finder: UpstreamFinder, request: tuple[str | None, frozenset[str]]) -> None:
+        self.finder = finder
         self.request = request
         self.users = 0
         self._entered = 0
         self._environment: dict[str, str | None] = {}
+
+    @property
+    def plan(self) -> Plan:
+        """Which patches go to which upstream; gathered when it is first asked for."""
+        return self.finder.plan
 
     @property
     def patches(self) -> tuple[str, ...]:
@@ -136,10 +140,13 @@ def install(upstream: str | os.PathLike[str] | None = None, *, disable: Iterable
                 )
             _current.users += 1
             return _current
-        plan = make_plan(explicit, off)
-        _refuse_if_too_early(plan)
-        installation = Installation(plan, request)
-        _put_first(installation.finder)
+        located = locate(Path(explicit) if explicit is not None else None)
+        finder = UpstreamFinder(lambda: make_plan(explicit, off, located))
+        if off or any(name == PACKAGE or name.startswith(f"{PACKAGE}.") for name in list(sys.modules)):
+            # Only then is there something to object to; otherwise the first `import sam3` gathers the patches.
+            _refuse_if_too_early(finder.plan)
+        installation = Installation(finder, request)
+        _put_first(finder)
         installation._reach_children()
         installation.users = 1
         _current = installation
@@ -161,12 +168,13 @@ def current() -> Installation | None:
     return _current
 
 
-def make_plan(upstream: str | os.PathLike[str] | None, off: frozenset[str]) -> Plan:
+def make_plan(upstream: str | os.PathLike[str] | None, off: frozenset[str], located: Upstream | None = None) -> Plan:
     """Which patches apply to which upstream; looks at this machine, imports nothing heavy.
 
     Args:
         upstream: a checkout of the user's, None for the pinned one.
         off: names that are switched off, as `sam3port.plugins.switched_off` gives them.
+        located: where it was found, if that is known already.
     """
     plugins = load_plugins(off)
     disabled = plugins.select(off)
@@ -179,7 +187,7 @@ def make_plan(upstream: str | os.PathLike[str] | None, off: frozenset[str]) -> P
             patches.append(patch)
         else:
             not_needed[patch.name] = reason
-    located = locate(Path(upstream) if upstream is not None else None)
+    located = located or locate(Path(upstream) if upstream is not None else None)
     return Plan(located, tuple(patches), not_needed, disabled)
 
 
