@@ -41,12 +41,26 @@ def same_code(text: str, source: str, within: tuple[int, int]) -> bool:
     hay = _lexemes(source, *within)
     wanted, found = [lexeme.text for lexeme in needle], [lexeme.text for lexeme in hay]
     size = len(wanted)
+    whole = _ends_statement(text)
     for at in range(len(found) - size + 1 if size else 0):
         if found[at : at + size] == wanted:
+            start, end = hay[at].start, hay[at + size - 1].end
+            if whole and not _STATEMENT_END.match(source, end):
+                continue
             piece = text[needle[0].start : needle[-1].end]
-            if _same_tree(source, source[: hay[at].start] + piece + source[hay[at + size - 1].end :]):
+            if _same_tree(source, source[:start] + piece + source[end:]):
                 return True
     return False
+
+
+_STATEMENT_END: Final = re.compile(r"[ \t]*(?:[;#\n]|\Z)")
+
+
+def _ends_statement(text: str) -> bool:
+    """Whether ``text`` goes to the end of a line that no bracket continues."""
+    lexemes = list(_split(text, 0, len(text)))
+    opened = sum((lexeme.text in {"(", "[", "{"}) - (lexeme.text in {")", "]", "}"}) for lexeme in lexemes)
+    return bool(lexemes) and opened <= 0 and lexemes[-1].text != "," and "\n" in text[lexemes[-1].end :]
 
 
 def _same_tree(source: str, other: str) -> bool:
