@@ -13,7 +13,7 @@ import sam3port.patches
 from sam3port import hookspecs
 from sam3port.patching import Edit, Patch
 from sam3port.patching.edits import locate_edit, occurrences, symbol_spans
-from sam3port.patching.importer import Plan
+from sam3port.patching.plan import Plan
 from sam3port.plugins import load_plugins
 from sam3port.upstream import manifest
 from sam3port.upstream.source import Upstream

@@ -12,7 +12,7 @@ from sam3port.cli.options import disable_option, upstream_option
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
-    from sam3port.patching.importer import Plan
+    from sam3port.patching.plan import Plan
     from sam3port.patching.trial import Outcome
     from sam3port.upstream.source import Upstream
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from sam3port.errors import UpstreamError, UsageError
-from sam3port.patching.importer import PACKAGE, Plan
+from sam3port.patching.plan import PACKAGE, Plan
 
 LICENSE: Final = "LICENSE"
 """The SAM License; it has to travel with every copy (its section 1.b.i)."""

@@ -6,7 +6,7 @@ import difflib
 import io
 from collections.abc import Iterator
 
-from sam3port.patching.importer import Plan
+from sam3port.patching.plan import Plan
 
 
 def unified_diffs(plan: Plan, names: frozenset[str] | None = None) -> Iterator[str]:

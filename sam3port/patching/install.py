@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from sam3port.errors import UsageError
-from sam3port.patching.importer import PACKAGE, Plan, UpstreamFinder, too_early, upstream_is_loaded
+from sam3port.patching.importer import UpstreamFinder, too_early, upstream_is_loaded
+from sam3port.patching.plan import PACKAGE, Plan
 from sam3port.plugins import load_plugins, switched_off
 from sam3port.upstream.source import Upstream, locate
 

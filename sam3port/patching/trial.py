@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from sam3port.errors import PatchError
-from sam3port.patching.importer import PACKAGE, Plan
 from sam3port.patching.install import install, make_plan
 from sam3port.patching.patch import Patch
+from sam3port.patching.plan import PACKAGE, Plan
 from sam3port.plugins import load_plugins, switched_off
 
 

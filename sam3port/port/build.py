@@ -25,7 +25,7 @@ from sam3port.port.stage import EXPORTED, RECORD, Stage
 from sam3port.port.store import Store, link, recover, replaced
 
 if TYPE_CHECKING:
-    from sam3port.patching.importer import Plan
+    from sam3port.patching.plan import Plan
 
 LOG: Final = "build.log"
 _LOCK: Final = ".lock"

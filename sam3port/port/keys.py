@@ -16,7 +16,7 @@ from sam3port.port.request import BuildRequest
 from sam3port.port.stage import Stage
 
 if TYPE_CHECKING:
-    from sam3port.patching.importer import Plan
+    from sam3port.patching.plan import Plan
 
 _PACKAGE: Final = Path(sam3port.__file__).parent
 

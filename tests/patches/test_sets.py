@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sam3port.patching.importer import Plan
+from sam3port.patching.plan import Plan
 from sam3port.plugins import load_plugins
 from sam3port.stubs import installed
 from sam3port.upstream.source import Upstream

@@ -11,7 +11,7 @@ from sam3port.errors import Sam3PortError
 from sam3port.patching import Edit, Kind, Patch
 from sam3port.patching.copy import write_patched_copy
 from sam3port.patching.diff import unified_diffs
-from sam3port.patching.importer import Plan
+from sam3port.patching.plan import Plan
 from sam3port.upstream.source import locate
 from tests.patching.lab import BOX, Lab, write
 from tests.upstream.conftest import commit_all, git

@@ -13,7 +13,7 @@ import pytest
 
 from sam3port.patching import Edit, Kind, Patch
 from sam3port.patching.drift import Drift, PatchDrift, Verdict
-from sam3port.patching.importer import Plan
+from sam3port.patching.plan import Plan
 from sam3port.plugins import load_plugins
 from sam3port.upstream.source import Upstream, locate
 from tests.conftest import clean_environment
@@ -352,3 +352,9 @@ def test_a_drift_travels_between_processes(checkout: Path) -> None:
     error = PatchDrift(the_drift(checkout, built_in("pin_memory")))
     back = pickle.loads(pickle.dumps(error))
     assert (str(back), back.drift, back.remedy) == (str(error), error.drift, error.remedy)
+
+
+def test_a_module_that_was_emptied(checkout: Path) -> None:
+    (checkout / EDT).write_text("")
+    found = the_drift(checkout, built_in("edt_cpu"))
+    assert (found.verdict, found.detail) == (Verdict.EDITED, "the symbol is gone")

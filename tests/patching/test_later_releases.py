@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sam3port.patching.drift import PatchDrift, Verdict
-from sam3port.patching.importer import Plan
 from sam3port.patching.install import make_plan
+from sam3port.patching.plan import Plan
 from sam3port.patching.trial import State, try_patches
 from sam3port.upstream.source import Upstream
 

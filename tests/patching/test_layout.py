@@ -7,8 +7,8 @@ import ast
 import pytest
 
 from sam3port.patching.drift import Verdict
-from sam3port.patching.importer import Plan
 from sam3port.patching.layout import same_code
+from sam3port.patching.plan import Plan
 from sam3port.plugins import load_plugins
 from sam3port.upstream.source import Upstream
 
