@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tvm
+from tvm import relax
 from tvm.target import Target
 from tvm.target.codegen import llvm_get_system_cpu
 
@@ -48,3 +49,14 @@ def assert_as_exact(ours: Array, theirs: Array, exact: Array, ratio: float = 2.0
     for measure in (np.max, np.mean):
         error, allowed = measure(np.abs(ours - exact)), ratio * measure(np.abs(theirs - exact)) + grain
         assert error <= allowed, f"{measure.__name__} error {error:.3g}, allowed {allowed:.3g}"
+
+
+def kernels_called(function: relax.Function) -> list[str]:
+    """Names of the functions that `function` calls by call_tir, in order, without the numbers that tell them apart."""
+    names = []
+    for block in function.body.blocks:
+        for binding in block.bindings:
+            call = binding.value
+            if isinstance(call, relax.Call) and getattr(call.op, "name", "") == "relax.call_tir":
+                names.append(call.args[0].name_hint.rstrip("0123456789"))
+    return names

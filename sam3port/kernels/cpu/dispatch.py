@@ -53,6 +53,8 @@ def find(function: relax.Function, unit: VectorUnit) -> list[Replacement]:
     graph = Graph(function)
     found: dict[Any, Replacement] = {}
     for var, _ in reversed(graph.bindings):  # an attention's last product comes before its first
+        if graph.is_alias(var):
+            continue
         for match in MATCHERS:
             replacement = match(graph, var, unit)
             if replacement is not None:

@@ -123,7 +123,7 @@ def _match_softmax(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | No
     q, right = first.args
     q, q_scale = _take_scale(graph, q)
     right, k_scale = _take_scale(graph, right)
-    turned = graph.call(_skip_views(graph, right, same_shape=True), "relax.permute_dims")
+    turned = graph.call(_skip_views(graph, right, keep_matrix=True), "relax.permute_dims")
     if turned is None or not _swaps_last(turned):
         return None
     k = turned.args[0]
@@ -230,14 +230,18 @@ def _swaps_last(call: Any) -> bool:
     return axes == [*range(rank - 2), rank - 1, rank - 2]
 
 
-def _skip_views(graph: Graph, expr: Expr, *, same_shape: bool = False) -> Expr:
-    """Behind broadcasts that change nothing and (unless `same_shape`) reshapes."""
+def _skip_views(graph: Graph, expr: Expr, *, keep_matrix: bool = False) -> Expr:
+    """Behind reshapes and broadcasts that change nothing; with `keep_matrix` only while the last two axes stay."""
     while True:
         call = graph.call(expr, "relax.broadcast_to", "relax.reshape")
         if call is None:
             return expr
-        unchanged = g.shape_of(call.args[0]) == g.shape_of(call)
-        if not unchanged and (same_shape or call.op.name == "relax.broadcast_to"):
+        inner, outer = g.shape_of(call.args[0]), g.shape_of(call)
+        if inner is None or outer is None:
+            return expr
+        if call.op.name == "relax.broadcast_to" and inner != outer:
+            return expr
+        if keep_matrix and inner[-2:] != outer[-2:]:
             return expr
         expr = call.args[0]
 
@@ -255,7 +259,7 @@ def _take_scale(graph: Graph, expr: Expr) -> tuple[Expr, float]:
     """`expr` without multiplications by a constant, and their product."""
     scale = 1.0
     while True:
-        call = graph.call(_skip_views(graph, expr, same_shape=True), "relax.multiply", "relax.divide")
+        call = graph.call(_skip_views(graph, expr, keep_matrix=True), "relax.multiply", "relax.divide")
         factor = g.scalar_constant(call.args[1]) if call is not None else None
         if call is None or factor is None:
             return expr, scale

@@ -73,6 +73,10 @@ class Graph:
             value = self._definitions[value]
         return value
 
+    def is_alias(self, var: Var) -> bool:
+        """Whether `var` is but another name (``gv = lv``)."""
+        return isinstance(self._definitions.get(var), relax.Var)
+
     def call(self, expr: Expr, *names: str) -> Any:
         """The call that defines `expr` when it is of one of these operators, else None."""
         value = self.definition(expr)

@@ -35,6 +35,9 @@ def follow(graph: Graph, var: Var, features: int, feature_axis: int, *, tensors:
     chain = Chain(last=var)
     current = var
     while (user := graph.only_user(current)) is not None:
+        if graph.is_alias(user):
+            current = user
+            continue
         shape = g.shape_of(current)
         value = graph.definition(user)
         if shape is None or not isinstance(value, relax.Call) or not g.is_float32(user):

@@ -1,0 +1,372 @@
+"""What is taken for a kernel, what is not, and that both give the right numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+from tvm import relax
+from tvm.relax import op
+
+from sam3port.kernels.cpu.dispatch import dispatch, find
+from sam3port.kernels.cpu.pipeline import optimise
+from tests.kernels.running import HOST, UNIT, Array, kernels_called, random
+
+torch = pytest.importorskip("torch")
+
+Build = Callable[..., Any]
+
+
+def module(inputs: list[tuple[int, ...]], weights: list[tuple[int, ...]], build: Build, dtype: str = "float32") -> Any:
+    """``main(*inputs, *weights)``; `build` gets variables and an ``emit``."""
+    builder = relax.BlockBuilder()
+    variables = [
+        relax.Var(f"v{index}", relax.TensorType(shape, dtype)) for index, shape in enumerate([*inputs, *weights])
+    ]
+    with builder.function("main", variables, attrs={"num_input": len(inputs)}):
+        with builder.dataflow():
+            result = build(builder.emit, *variables)
+            results = [builder.emit_output(value) for value in (result if isinstance(result, list) else [result])]
+        builder.emit_func_output(results[0] if len(results) == 1 else relax.Tuple(results))
+    return builder.get()
+
+
+def kernels(mod: Any) -> list[str]:
+    return [replacement.kernel for replacement in find(mod["main"], UNIT)]
+
+
+def called(mod: Any) -> list[str]:
+    """Names of the kernels that the dispatched function calls, in order."""
+    return kernels_called(dispatch(HOST)(mod)["main"])
+
+
+def evaluate(mod: Any, arrays: list[Array], weights: list[Array]) -> list[Array]:
+    machine = relax.VirtualMachine(tvm.compile(optimise(mod, HOST), target=HOST), tvm.cpu())
+    prepared = machine["main_transform_params"]([tvm.runtime.tensor(weight) for weight in weights])
+    result = machine["main"](*[tvm.runtime.tensor(array) for array in arrays], *prepared)
+    return [np.asarray(x.numpy()) for x in (result if not isinstance(result, tvm.runtime.Tensor) else [result])]
+
+
+def check(inputs: list[tuple[int, ...]], weights: list[tuple[int, ...]], build: Build, reference: Build) -> Any:
+    mod = module(inputs, weights, build)
+    arrays = [random(i, *shape) for i, shape in enumerate(inputs)]
+    fixed = [random(100 + i, *shape) for i, shape in enumerate(weights)]
+    exact = reference(*[torch.from_numpy(array).double() for array in [*arrays, *fixed]])
+    for ours, expected in zip(evaluate(mod, arrays, fixed), exact if isinstance(exact, list) else [exact], strict=True):
+        np.testing.assert_allclose(ours, expected.numpy(), rtol=1e-4, atol=1e-4)
+    return mod
+
+
+def transposed(emit: Any, weight: Any) -> Any:
+    return emit(op.permute_dims(weight, [1, 0]))
+
+
+class TestLinear:
+    def test_with_all_that_follows(self) -> None:
+        def build(emit: Any, x: Any, y: Any, w: Any, b: Any, s: Any) -> Any:
+            product = emit(op.matmul(x, transposed(emit, w)))
+            hidden = emit(op.nn.gelu(emit(op.add(product, b))))
+            return emit(op.add(y, emit(op.multiply(hidden, s))))
+
+        mod = check(
+            [(2, 9, 20), (2, 9, 33)],
+            [(33, 20), (33,), (33,)],
+            build,
+            lambda x, y, w, b, s: y + torch.nn.functional.gelu(x @ w.T + b) * s,
+        )
+        assert called(mod) == ["pack_weight", "linear_add_vector_gelu_multiply_vector_add_tensor"]
+
+    def test_through_views(self) -> None:
+        """As decompositions leave it: rows flattened, and the bias on the left."""
+
+        def build(emit: Any, x: Any, w: Any, b: Any) -> Any:
+            flat = emit(op.reshape(x, (18, 20)))
+            product = emit(op.add(b, emit(op.matmul(flat, transposed(emit, w)))))
+            return emit(op.nn.relu(emit(op.reshape(product, (2, 9, 33)))))
+
+        mod = check([(2, 9, 20)], [(33, 20), (33,)], build, lambda x, w, b: torch.relu(x @ w.T + b))
+        assert called(mod) == ["pack_weight", "linear_add_vector_relu"]
+
+    def test_weight_as_it_is(self) -> None:
+        mod = check([(5, 20)], [(20, 12)], lambda emit, x, w: emit(op.matmul(x, w)), lambda x, w: x @ w)
+        assert called(mod) == ["pack_weight", "linear"]
+
+    def test_copies_of_the_weight_for_each_image(self) -> None:
+        def build(emit: Any, x: Any, w: Any) -> Any:
+            copies = emit(op.broadcast_to(transposed(emit, w), (2, 3, 20, 12)))
+            return emit(op.matmul(emit(op.reshape(x, (6, 4, 20))), emit(op.reshape(copies, (6, 20, 12)))))
+
+        mod = check([(2, 3, 4, 20)], [(12, 20)], build, lambda x, w: (x @ w.T).reshape(6, 4, 12))
+        assert called(mod) == ["pack_weight", "linear"]
+
+    def test_part_of_a_weight(self) -> None:
+        """MultiheadAttention keeps three weights in one."""
+
+        def build(emit: Any, x: Any, w: Any, b: Any) -> list[Any]:
+            parts = emit(op.split(w, 3, axis=0))
+            biases = emit(op.split(b, 3, axis=0))
+            return [
+                emit(op.add(emit(op.matmul(x, transposed(emit, emit(relax.TupleGetItem(parts, i))))), biases[i]))
+                for i in range(3)
+            ]
+
+        mod = check(
+            [(7, 16)],
+            [(48, 16), (48,)],
+            build,
+            lambda x, w, b: [x @ part.T + bias for part, bias in zip(w.chunk(3), b.chunk(3), strict=True)],
+        )
+        assert sorted(set(called(mod))) == ["linear_add_vector", "pack_weight"]
+
+    def test_weight_bound_as_a_constant_is_packed_now(self) -> None:
+        weight = random(0, 12, 20)
+        mod = module([(5, 20)], [], lambda emit, x: emit(op.matmul(x, transposed(emit, emit(relax.const(weight))))))
+        folded = relax.transform.FoldConstant()(mod)
+        assert called(folded) == ["linear"]
+
+    def test_chain_ends_where_someone_else_reads(self) -> None:
+        def build(emit: Any, x: Any, w: Any, b: Any) -> list[Any]:
+            product = emit(op.add(emit(op.matmul(x, transposed(emit, w))), b))
+            return [product, emit(op.nn.relu(product))]
+
+        mod = check([(5, 20)], [(12, 20), (12,)], build, lambda x, w, b: [x @ w.T + b, torch.relu(x @ w.T + b)])
+        assert called(mod) == ["pack_weight", "linear_add_vector"]
+
+    def test_chain_ends_at_another_broadcast(self) -> None:
+        def build(emit: Any, x: Any, y: Any, w: Any) -> Any:
+            return emit(op.add(emit(op.matmul(x, transposed(emit, w))), y))
+
+        mod = check([(5, 12), (5, 1)], [(12, 12)], build, lambda x, y, w: x @ w.T + y)
+        assert called(mod) == ["pack_weight", "linear"]
+        mod = check([(5, 12), (3, 5, 12)], [(12, 12)], build, lambda x, y, w: x @ w.T + y)
+        assert called(mod) == ["pack_weight", "linear"]
+
+    def test_product_added_to_itself(self) -> None:
+        def build(emit: Any, x: Any, w: Any) -> Any:
+            product = emit(op.matmul(x, transposed(emit, w)))
+            return emit(op.add(product, product))
+
+        assert called(check([(5, 12)], [(7, 12)], build, lambda x, w: 2 * (x @ w.T))) == ["pack_weight", "linear"]
+
+    def test_float64_is_left_alone(self) -> None:
+        mod = module([(5, 12)], [(12, 7)], lambda emit, x, w: emit(op.matmul(x, w)), dtype="float64")
+        assert kernels(mod) == []
+
+
+class TestProduct:
+    def test_of_activations(self) -> None:
+        mod = check([(2, 3, 9, 20), (2, 3, 20, 5)], [], lambda emit, a, b: emit(op.matmul(a, b)), lambda a, b: a @ b)
+        assert called(mod) == ["batched_matmul"]
+
+    def test_with_a_transposed_one(self) -> None:
+        def build(emit: Any, a: Any, b: Any) -> Any:
+            return emit(op.matmul(a, emit(op.permute_dims(b, [0, 2, 1]))))
+
+        mod = check([(3, 9, 20), (3, 5, 20)], [], build, lambda a, b: a @ b.transpose(1, 2))
+        assert called(mod) == ["batched_matmul"]
+        assert "permute_dims" not in dispatch(HOST)(mod)["main"].script()
+
+    def test_unequal_batches_are_left_alone(self) -> None:
+        mod = check([(3, 9, 20), (1, 20, 5)], [], lambda emit, a, b: emit(op.matmul(a, b)), lambda a, b: a @ b)
+        assert kernels(mod) == []
+
+
+class TestAttention:
+    @staticmethod
+    def spelled_out(emit: Any, q: Any, k: Any, v: Any, bias: Any = None, weights: bool = False) -> Any:
+        scaled = emit(op.multiply(q, relax.const(0.25, "float32")))
+        rank = len(k.ty.shape)
+        axes = [*range(rank - 2), rank - 1, rank - 2]
+        scores = emit(op.matmul(scaled, emit(op.permute_dims(k, axes))))
+        if bias is not None:
+            scores = emit(op.add(scores, bias))
+        soft = emit(op.nn.softmax(scores, axis=-1))
+        out = emit(op.matmul(soft, v))
+        return [out, soft] if weights else out
+
+    @staticmethod
+    def reference(q: Any, k: Any, v: Any, bias: Any = None) -> Any:
+        scores = 0.25 * q @ k.transpose(-1, -2)
+        return torch.softmax(scores if bias is None else scores + bias, -1) @ v
+
+    @pytest.mark.parametrize("outer", [(), (6,), (2, 3)])
+    def test_spelled_out(self, outer: tuple[int, ...]) -> None:
+        shapes = [(*outer, 9, 16), (*outer, 21, 16), (*outer, 21, 24)]
+        mod = check(shapes, [], self.spelled_out, self.reference)
+        assert called(mod) == ["attention"]
+
+    @pytest.mark.parametrize("bias", [(2, 3, 9, 21), (9, 21), (2, 1, 1, 21), (1, 21)])
+    def test_with_a_bias(self, bias: tuple[int, ...]) -> None:
+        shapes = [(2, 3, 9, 16), (2, 3, 21, 16), (2, 3, 21, 16), bias]
+        assert called(check(shapes, [], self.spelled_out, self.reference)) == ["attention"]
+
+    @pytest.mark.parametrize("bias", [(6, 9, 21), (6, 1, 21), (9, 21)])
+    def test_with_a_bias_and_one_batch_axis(self, bias: tuple[int, ...]) -> None:
+        shapes = [(6, 9, 16), (6, 21, 16), (6, 21, 16), bias]
+        assert called(check(shapes, [], self.spelled_out, self.reference)) == ["attention"]
+
+    def test_weights_that_are_wanted(self) -> None:
+        def reference(q: Any, k: Any, v: Any) -> list[Any]:
+            return [self.reference(q, k, v), torch.softmax(0.25 * q @ k.transpose(-1, -2), -1)]
+
+        shapes = [(6, 9, 16), (6, 21, 16), (6, 21, 16)]
+        mod = check(shapes, [], lambda emit, q, k, v: self.spelled_out(emit, q, k, v, weights=True), reference)
+        assert "attention" not in called(mod)
+
+    def test_softmax_along_another_axis(self) -> None:
+        def build(emit: Any, q: Any, k: Any, v: Any) -> Any:
+            scores = emit(op.matmul(q, emit(op.permute_dims(k, [0, 2, 1]))))
+            return emit(op.matmul(emit(op.nn.softmax(scores, axis=1)), v))
+
+        mod = check(
+            [(2, 9, 16), (2, 9, 16), (2, 9, 16)],
+            [],
+            build,
+            lambda q, k, v: torch.softmax(q @ k.transpose(1, 2), 1) @ v,
+        )
+        assert "attention" not in called(mod)
+
+    def test_scaled_after_the_bias(self) -> None:
+        """``(q k + bias) * c`` is not ``q k * c + bias``."""
+
+        def build(emit: Any, q: Any, k: Any, v: Any, bias: Any) -> Any:
+            scores = emit(op.add(emit(op.matmul(q, emit(op.permute_dims(k, [0, 2, 1])))), bias))
+            soft = emit(op.nn.softmax(emit(op.multiply(scores, relax.const(0.5, "float32"))), axis=-1))
+            return emit(op.matmul(soft, v))
+
+        check(
+            [(2, 9, 16), (2, 7, 16), (2, 7, 16), (2, 9, 7)],
+            [],
+            build,
+            lambda q, k, v, b: torch.softmax((q @ k.transpose(1, 2) + b) * 0.5, -1) @ v,
+        )
+
+    @pytest.mark.parametrize("heads_first", [False, True])
+    def test_kept_whole(self, heads_first: bool) -> None:
+        def build(emit: Any, q: Any, k: Any, v: Any, bias: Any) -> Any:
+            if heads_first:
+                q, k, v = (emit(op.permute_dims(x, [0, 2, 1, 3])) for x in (q, k, v))
+            out = emit(op.nn.attention(q, k, v, bias, 0.25))
+            return emit(op.permute_dims(out, [0, 2, 1, 3])) if heads_first else out
+
+        def reference(q: Any, k: Any, v: Any, bias: Any) -> Any:
+            if not heads_first:
+                q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+            out = self.reference(q, k, v, bias)
+            return out if heads_first else out.transpose(1, 2)
+
+        shapes = [(2, 3, 9, 16), (2, 3, 21, 16), (2, 3, 21, 16)]
+        if not heads_first:
+            shapes = [(b, n, h, d) for b, h, n, d in shapes]
+        mod = check([*shapes, (2, 1, 9, 21)], [], build, reference)
+        assert called(mod) == ["attention"]
+        assert "permute_dims" not in dispatch(HOST)(mod)["main"].script()
+
+    @pytest.mark.parametrize(("mask", "queries"), [("TopLeft", 20), ("BottomRight", 9)])
+    def test_causal(self, mask: str, queries: int) -> None:
+        def reference(q: Any, k: Any, v: Any) -> Any:
+            q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+            hidden = torch.ones(queries, 20, dtype=torch.bool).triu(1 if mask == "TopLeft" else 1 + 20 - queries)
+            scores = (0.25 * q @ k.transpose(-1, -2)).masked_fill(hidden, float("-inf"))
+            return (torch.softmax(scores, -1) @ v).transpose(1, 2)
+
+        mod = check(
+            [(1, queries, 2, 16), (1, 20, 2, 16), (1, 20, 2, 16)],
+            [],
+            lambda emit, q, k, v: emit(op.nn.attention(q, k, v, causal_mask=mask)),
+            reference,
+        )
+        assert called(mod) == ["attention"]
+
+
+class TestConvolution:
+    def test_with_all_that_follows(self) -> None:
+        def build(emit: Any, x: Any, y: Any, w: Any, b: Any) -> Any:
+            product = emit(op.nn.conv2d(x, w, padding=1))
+            biased = emit(op.add(product, emit(op.reshape(b, (1, 6, 1, 1)))))
+            return emit(op.add(emit(op.nn.relu(biased)), y))
+
+        mod = check(
+            [(2, 4, 11, 13), (2, 6, 11, 13)],
+            [(6, 4, 3, 3), (6,)],
+            build,
+            lambda x, y, w, b: torch.relu(torch.nn.functional.conv2d(x, w, b, padding=1)) + y,
+        )
+        assert called(mod) == ["pack_convolution", "convolution_add_vector_relu_add_tensor"]
+
+    def test_transposed(self) -> None:
+        def build(emit: Any, x: Any, w: Any, b: Any) -> Any:
+            product = emit(op.nn.conv2d_transpose(x, w, strides=2))
+            return emit(op.nn.gelu(emit(op.add(product, emit(op.reshape(b, (1, 6, 1, 1)))))))
+
+        functional = torch.nn.functional
+        mod = check(
+            [(1, 4, 5, 7)],
+            [(4, 6, 2, 2), (6,)],
+            build,
+            lambda x, w, b: functional.gelu(functional.conv_transpose2d(x, w, b, stride=2)),
+        )
+        assert called(mod) == ["pack_transposed", "transposed_convolution_add_vector_gelu"]
+
+    def test_groups_and_overlaps_are_left_alone(self) -> None:
+        functional = torch.nn.functional
+        mod = check(
+            [(1, 4, 9, 9)],
+            [(4, 1, 3, 3)],
+            lambda emit, x, w: emit(op.nn.conv2d(x, w, groups=4)),
+            lambda x, w: functional.conv2d(x, w, groups=4),
+        )
+        assert kernels(mod) == []
+        mod = check(
+            [(1, 4, 9, 9)],
+            [(4, 2, 3, 3)],
+            lambda emit, x, w: emit(op.nn.conv2d_transpose(x, w, strides=2)),
+            lambda x, w: functional.conv_transpose2d(x, w, stride=2),
+        )
+        assert kernels(mod) == []
+
+    def test_weight_that_is_an_input_is_left_alone(self) -> None:
+        mod = module([(1, 4, 9, 9), (4, 4, 3, 3)], [], lambda emit, x, w: emit(op.nn.conv2d(x, w)))
+        assert kernels(mod) == []
+
+
+class TestNormalisation:
+    def test_of_rows(self) -> None:
+        def build(emit: Any, x: Any, g: Any, b: Any) -> Any:
+            return emit(op.nn.softmax(emit(op.nn.layer_norm(x, g, b, axes=-1, epsilon=1e-6)), axis=-1))
+
+        mod = check(
+            [(2, 9, 40)],
+            [(40,), (40,)],
+            build,
+            lambda x, g, b: torch.softmax(torch.nn.functional.layer_norm(x, (40,), g, b, 1e-6), -1),
+        )
+        assert called(mod) == ["layer_norm", "softmax"]
+
+    def test_of_groups(self) -> None:
+        mod = check(
+            [(2, 8, 5, 6)],
+            [(8,), (8,)],
+            lambda emit, x, g, b: emit(op.nn.group_norm(x, g, b, 4, channel_axis=1, axes=[2, 3])),
+            lambda x, g, b: torch.nn.functional.group_norm(x, 4, g, b),
+        )
+        assert called(mod) == ["group_norm"]
+
+    def test_along_other_axes_is_left_alone(self) -> None:
+        mod = check(
+            [(2, 9, 8)],
+            [],
+            lambda emit, x: emit(op.nn.softmax(x, axis=1)),
+            lambda x: torch.softmax(x, 1),
+        )
+        assert kernels(mod) == []
+        mod = check(
+            [(2, 3, 4)],
+            [(3, 4), (3, 4)],
+            lambda emit, x, g, b: emit(op.nn.layer_norm(x, g, b, axes=[1, 2])),
+            lambda x, g, b: torch.nn.functional.layer_norm(x, (3, 4), g, b),
+        )
+        assert kernels(mod) == []

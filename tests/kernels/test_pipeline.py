@@ -1,0 +1,118 @@
+"""A PyTorch model all the way: exported, imported, optimised, compiled, compared with itself in float64."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import tvm
+from tvm import relax
+from tvm.relax.frontend.torch import from_exported_program
+from tvm.target import Target
+
+from sam3port.errors import UsageError
+from sam3port.kernels.cpu.pipeline import optimise
+from tests.kernels.running import HOST, Array, assert_as_exact, kernels_called
+
+torch = pytest.importorskip("torch")
+nn, functional = torch.nn, torch.nn.functional
+
+
+class Block(nn.Module):  # type: ignore[misc,name-defined,unused-ignore]
+    """A transformer block and a head of convolutions: every kernel, and things without one between them."""
+
+    def __init__(self, width: int = 64, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.project = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.cross = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.scale = nn.Parameter(torch.full((width,), 0.5))
+        self.norm3 = nn.GroupNorm(8, width)
+        self.convolve = nn.Conv2d(width, 32, 3, padding=1)
+        self.enlarge = nn.ConvTranspose2d(32, 16, 2, 2)
+
+    def forward(self, x: Any, prompt: Any, padding: Any) -> tuple[Any, Any, Any]:
+        batch, height, width, _ = x.shape
+        qkv = self.qkv(self.norm1(x)).reshape(batch, height * width, 3, self.heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        attended = functional.scaled_dot_product_attention(q, k, v)
+        attended = attended.view(batch, self.heads, height, width, -1).permute(0, 2, 3, 1, 4)
+        x = x + self.scale * self.project(attended.reshape(x.shape))
+        x = x + self.down(functional.gelu(self.up(self.norm2(x))))
+        tokens = x.flatten(1, 2)
+        tokens = tokens + self.cross(tokens, prompt, prompt, key_padding_mask=padding)[0]
+        image = functional.gelu(self.enlarge(torch.relu(self.convolve(self.norm3(x.permute(0, 3, 1, 2))))))
+        return x, tokens, functional.interpolate(image, scale_factor=2, mode="nearest")
+
+
+@pytest.fixture(scope="module")
+def block() -> Any:
+    torch.manual_seed(0)
+    return Block().eval()
+
+
+def inputs(seed: int) -> tuple[Any, ...]:
+    generator = torch.Generator().manual_seed(seed)
+    padding = torch.zeros(2, 11, dtype=torch.bool)
+    padding[0, 4:] = True
+    return (
+        torch.randn(2, 6, 7, 64, generator=generator),
+        torch.randn(2, 11, 64, generator=generator),
+        padding,
+    )
+
+
+def imported(block: Any, *, decompose: bool, keep: bool) -> Any:
+    program = torch.export.export(block, inputs(0))
+    return from_exported_program(program, keep_params_as_input=keep, run_ep_decomposition=decompose)
+
+
+def compare(machine: Any, block: Any, parameters: list[Any]) -> None:
+    for seed in (1, 2):
+        given = inputs(seed)
+        with torch.no_grad():
+            theirs = block(*given)
+            exact = copy.deepcopy(block).double()(given[0].double(), given[1].double(), given[2])
+        ours: list[Array] = [
+            x.numpy() for x in machine["main"](*[tvm.runtime.tensor(x.numpy()) for x in given], *parameters)
+        ]
+        for a, b, c in zip(ours, theirs, exact, strict=True):
+            assert_as_exact(np.asarray(a), b.numpy(), c.numpy())
+
+
+@pytest.mark.parametrize("decompose", [False, True])
+def test_parameters_as_inputs(block: Any, decompose: bool) -> None:
+    module, parameters = relax.frontend.detach_params(imported(block, decompose=decompose, keep=True))
+    optimised = optimise(module, HOST)
+    calls = set(kernels_called(optimised["main"]))
+    assert calls >= {
+        "layer_norm",
+        "linear_add_vector",
+        "linear_add_vector_gelu",
+        "linear_add_vector_add_tensor",
+        "linear_add_vector_multiply_vector_add_tensor",
+        "attention",
+        "group_norm",
+        "convolution_add_vector_relu",
+        "transposed_convolution_add_vector_gelu",
+    }
+    assert not any(name.startswith("pack") for name in calls), "weights are packed in every call"
+    assert "softmax" not in calls, "an attention was not recognised"
+    machine = relax.VirtualMachine(tvm.compile(optimised, target=HOST), tvm.cpu())
+    compare(machine, block, list(machine["main_transform_params"](parameters["main"])))
+
+
+def test_parameters_as_constants(block: Any) -> None:
+    module = imported(block, decompose=False, keep=False)
+    optimised = optimise(module, HOST)
+    assert not any(name.startswith("pack") for name in kernels_called(optimised["main"]))
+    compare(relax.VirtualMachine(tvm.compile(optimised, target=HOST), tvm.cpu()), block, [])
+
+
+def test_not_a_cpu(block: Any) -> None:
+    with pytest.raises(UsageError, match="LLVM target"):
+        optimise(imported(block, decompose=False, keep=True), Target({"kind": "c"}))
