@@ -44,9 +44,7 @@ def rotate_pairs(x: Tensor, cis: Tensor) -> Tensor:
     return torch.stack((real * cos - imag * sin, real * sin + imag * cos), dim=-1).flatten(-2)
 
 
-def load_complex_freqs_cis(
-    _module: nn.Module, state_dict: dict[str, Any], prefix: str, *_rest: object
-) -> None:
+def load_complex_freqs_cis(_module: nn.Module, state_dict: dict[str, Any], prefix: str, *_rest: object) -> None:
     """Lets a complex ``freqs_cis`` of a checkpoint load into the real buffer; for `register_load_state_dict_pre_hook`.
 
     Upstream's checkpoint holds complex64 ``(L, C / 2)``; the buffer is float32 ``(L, C)``. A real entry, as a model
