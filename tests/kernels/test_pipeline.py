@@ -116,3 +116,23 @@ def test_parameters_as_constants(block: Any) -> None:
 def test_not_a_cpu(block: Any) -> None:
     with pytest.raises(UsageError, match="LLVM target"):
         optimise(imported(block, decompose=False, keep=True), Target({"kind": "c"}))
+
+
+def test_unknown_batch(block: Any) -> None:
+    """One compiled module for any number of images."""
+    batch = torch.export.Dim("batch", min=1, max=8)
+    program = torch.export.export(block, inputs(0), dynamic_shapes=({0: batch}, {0: batch}, {0: batch}))
+    module = from_exported_program(program, keep_params_as_input=True, run_ep_decomposition=False)
+    module, parameters = relax.frontend.detach_params(module)
+    optimised = optimise(module, HOST)
+    calls = set(kernels_called(optimised["main"]))
+    assert calls >= {"attention", "linear_add_vector_gelu", "convolution_add_vector_relu", "layer_norm"}
+    machine = relax.VirtualMachine(tvm.compile(optimised, target=HOST), tvm.cpu())
+    prepared = list(machine["main_transform_params"](parameters["main"]))
+    for size in (1, 2):
+        given = [x[:size] for x in inputs(3)]
+        with torch.no_grad():
+            theirs = block(*given)
+        ours = machine["main"](*[tvm.runtime.tensor(x.numpy()) for x in given], *prepared)
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=2e-6)

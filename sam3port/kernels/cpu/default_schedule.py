@@ -16,6 +16,7 @@ from typing import Any
 import tvm
 from tvm import s_tir, tirx
 from tvm.s_tir.schedule import ScheduleError
+from tvm.sym import Analyzer
 from tvm.target import Target
 
 from sam3port.kernels.cpu.vector_math import expand_math, is_expensive
@@ -173,7 +174,11 @@ class _Block:
         region = self.statement.reads[0].region
         if not region:
             return False
-        along = region[-1].min
+        # An inlined reshape leaves an index that is the axis only after simplification.
+        analyzer = Analyzer()
+        for axis in self.statement.iter_vars:
+            analyzer.bind(axis.var, axis.dom)
+        along = analyzer.simplify(region[-1].min)
         source = next((i for i, axis in enumerate(self.spatial_axes) if axis.var.same_as(along)), None)
         if source is None or source == len(self.spatial) - 1:
             return False
