@@ -71,7 +71,7 @@ def prove(
         failed = {failure.component for failure in proof.failures}
         for name, component in components.items():
             if name not in failed:
-                proof.verdicts += _compare(component, todo[name], build, folder)
+                proof.verdicts += compare(component, todo[name], build, folder)
         return proof
 
 
@@ -119,7 +119,8 @@ def _at_a_time(built: Path, build: BuildRequest) -> int:
     return 2 if size <= _SMALL else 1
 
 
-def _compare(component: Component, todo: list[Case], build: BuildRequest, folder: Path) -> Iterator[Verdict]:
+def compare(component: Component, todo: list[Case], build: BuildRequest, folder: Path) -> Iterator[Verdict]:
+    """Judges every output of every case from what the runs left in ``folder``."""
     specs = component.outputs(build.sizes())
     # One case in memory at a time: the full model's finest features are 85 MB, five times.
     usual: dict[str, list[OwnError]] = {spec.name: [] for spec in specs}

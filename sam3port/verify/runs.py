@@ -146,8 +146,8 @@ class Processes:
                 for stream in (process.stdin, process.stdout):
                     if stream is not None:
                         stream.close()
-            if status == 0:
-                return set(cases)
+            if done == set(cases):
+                return done
             said = _last_lines(log)
         fate = f"its process was ended by signal {-status}" if status < 0 else f"its process ended with status {status}"
         if begun is None:

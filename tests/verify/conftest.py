@@ -1,0 +1,91 @@
+"""The proof of the tiny model, made once by the commands that a user calls; every test looks at its part."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pytest
+
+from sam3port.upstream.source import Upstream
+from tests.cli.conftest import call
+
+Completed = subprocess.CompletedProcess[str]
+
+
+@dataclass(frozen=True)
+class TinyProof:
+    """What `sam3port build` and then `sam3port verify` left."""
+
+    folder: Path
+
+    @property
+    def built(self) -> Path:
+        """A folder for each component. Not to be written to: see `copy_of_built`."""
+        return self.folder / "built"
+
+    @property
+    def kept(self) -> Path:
+        """Inputs and every run's outputs."""
+        return self.folder / "kept"
+
+    @property
+    def reports(self) -> Path:
+        return self.folder / "report"
+
+    @property
+    def report(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.reports / "verification_report.json").read_text(encoding="utf-8"))
+        return content
+
+    @property
+    def build_log(self) -> str:
+        return (self.folder / "build.txt").read_text(encoding="utf-8")
+
+    @property
+    def verify_log(self) -> str:
+        return (self.folder / "verify.txt").read_text(encoding="utf-8")
+
+    @property
+    def status(self) -> int:
+        """Exit status of `sam3port verify`."""
+        return int((self.folder / "status").read_text(encoding="utf-8"))
+
+    def copy_of_built(self, component: str, folder: Path) -> Path:
+        """A build folder that holds a copy of one component, which may be changed."""
+        shutil.copytree(self.built / component, folder / component)
+        for file in (folder / component).iterdir():
+            file.chmod(0o644)
+        return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_proof(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstream) -> TinyProof:
+    """One for all of xdist's workers: the first makes it, the others wait."""
+    assert upstream_source.pinned
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny_proof"
+    proof = TinyProof(folder)
+    with filelock.FileLock(folder.with_suffix(".lock")):
+        if not (folder / "status").exists():
+            folder.mkdir()
+            _make(proof)
+    return proof
+
+
+def _make(proof: TinyProof) -> None:
+    folder = proof.folder
+    built = call("build", "--preset", "tiny", "--target", "cpu", "--out", str(proof.built), cwd=folder, timeout=1200)
+    (folder / "build.txt").write_text(built.stderr + built.stdout, encoding="utf-8")
+    assert built.returncode == 0, built.stderr
+    wanted = ("--report", str(proof.reports), "--keep", str(proof.kept))
+    verified = call("verify", "--preset", "tiny", *wanted, cwd=folder, timeout=1200)
+    (folder / "verify.txt").write_text(verified.stderr + verified.stdout, encoding="utf-8")
+    assert (proof.reports / "verification_report.json").is_file(), verified.stderr
+    (folder / "status").write_text(str(verified.returncode), encoding="utf-8")

@@ -1,0 +1,81 @@
+"""Breaks one thing of a port on purpose, from outside: by an installed plugin that reaches every process of a build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.patching.lab import distribution
+
+CONVERTER = '''
+    """Makes the converter of {operator} wrong."""
+
+    import dataclasses
+    import importlib
+    import pkgutil
+
+    import sam3port.port.converters as ours
+    from sam3port.port.converter import Converter
+
+
+    def wrong(original):
+        def convert(node, importer):
+            from tvm import relax
+
+            emit = importer.block_builder.emit
+            result = original(node, importer)
+            dtype = str(result.ty.dtype)
+            if dtype == "bool":
+                return emit(relax.op.logical_not(result))
+            if dtype.startswith("float"):
+                return emit(relax.op.multiply(result, relax.const(1.01, dtype)))
+            return emit(relax.op.add(result, relax.const(1, dtype)))
+
+        return convert
+
+
+    found = 0
+    for file in pkgutil.iter_modules(ours.__path__):
+        module = importlib.import_module(f"{{ours.__name__}}.{{file.name}}")
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Converter) and value.operator == {operator!r}:
+                setattr(module, name, dataclasses.replace(value, convert=wrong(value.convert)))
+                found += 1
+    assert found == 1
+'''
+
+PATCH = '''
+    """Makes an edit of the patch {patch} wrong."""
+
+    import dataclasses
+
+    import sam3port.patches.{patch} as ours
+
+    right, wrong = {right!r}, {wrong!r}
+    edits = [
+        dataclasses.replace(edit, after=edit.after.replace(right, wrong)) if right in edit.after else edit
+        for edit in ours.PATCH.edits
+    ]
+    assert sum(new != old for new, old in zip(edits, ours.PATCH.edits)) >= 1
+    ours.PATCH = dataclasses.replace(ours.PATCH, edits=tuple(edits))
+'''
+
+
+def installed(folder: Path, source: str) -> dict[str, str]:
+    """The environment in which the saboteur is installed.
+
+    Args:
+        folder: is filled.
+        source: of its module.
+    """
+    distribution(folder, "saboteur", source)
+    return {"PYTHONPATH": str(folder)}
+
+
+def broken_converter(folder: Path, operator: str) -> dict[str, str]:
+    """What the converter returns is 1 % too large, off by one or negated."""
+    return installed(folder, CONVERTER.format(operator=operator))
+
+
+def broken_patch(folder: Path, patch: str, right: str, wrong: str) -> dict[str, str]:
+    """Where the patch puts ``right`` it puts ``wrong``."""
+    return installed(folder, PATCH.format(patch=patch, right=right, wrong=wrong))

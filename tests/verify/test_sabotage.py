@@ -1,0 +1,217 @@
+"""A proof that cannot fail proves nothing: one thing is broken at a time, and the proof has to fail and say where.
+
+Real builds and real runs. What the broken thing cannot have changed (the reference, for a converter) is taken from the
+proof of the whole tiny model.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sam3port.model.preset import preset
+from sam3port.plugins import load_plugins
+from sam3port.port import parameters
+from sam3port.port.request import BuildRequest
+from sam3port.port.runner import Compiled
+from sam3port.port.stage import EXPORTED, PARAMETERS, RECORD
+from sam3port.verify.cases import cases
+from sam3port.verify.judge import Verdict
+from sam3port.verify.proof import compare
+from sam3port.verify.runs import Processes, Run, Unwatched
+from tests.cli.conftest import call
+from tests.verify.conftest import Completed, TinyProof
+from tests.verify.sabotage import broken_converter, broken_patch, installed
+
+SMALL = "scoring_head"
+
+
+def verified(built: Path, component: str, tiny_proof: TinyProof, folder: Path) -> list[Verdict]:
+    """The proof of one component in ``built``: its compiled run is new, the others are those of ``tiny_proof``."""
+    request = BuildRequest(components=(component,))
+    todo = list(cases(load_plugins().components()[component](), preset("tiny"), 3))
+    shutil.copytree(tiny_proof.kept, folder, ignore=shutil.ignore_patterns(Run.COMPILED))
+    files = [folder / "inputs" / f"{case.key}.npz" for case in todo]
+    outcome = Processes(request, built, folder, Unwatched()).perform(Run.COMPILED, {component: files})
+    assert not outcome.failures
+    return list(compare(request.component(component), todo, request, folder))
+
+
+def outside(verdicts: list[Verdict]) -> list[Verdict]:
+    return [verdict for verdict in verdicts if not verdict.passed]
+
+
+def smallest_with(operator: str, tiny_proof: TinyProof) -> str:
+    """The component with the smallest program among those that call ``operator``."""
+    wanted = operator.replace("::", ".") if "::" in operator else f"aten.{operator}"
+    found = {}
+    for file in sorted(tiny_proof.built.glob(f"*/{EXPORTED}")):
+        with zipfile.ZipFile(file) as archive:
+            (graph,) = (name for name in archive.namelist() if name.endswith("models/model.json"))
+            text = archive.read(graph)
+        if f'"torch.ops.{wanted}"'.encode() in text:
+            found[len(text)] = file.parent.name
+    assert found, f"no component calls {operator}: its converter has no use"
+    return found[min(found)]
+
+
+def test_without_a_break_it_passes(tiny_proof: TinyProof, tmp_path: Path) -> None:
+    """What the other tests do, with nothing broken."""
+    built = tiny_proof.copy_of_built(SMALL, tmp_path / "built")
+    assert not outside(verified(built, SMALL, tiny_proof, tmp_path / "runs"))
+
+
+@pytest.mark.parametrize("operator", load_plugins().converters())
+def test_a_wrong_converter(operator: str, tiny_proof: TinyProof, tmp_path: Path) -> None:
+    """Off by 1 %, by one, or negated. The stage is TVM's: everything before it is right."""
+    component = smallest_with(operator, tiny_proof)
+    built = tiny_proof.copy_of_built(component, tmp_path / "built")
+    environment = broken_converter(tmp_path / "plugin", operator)
+    done = call("build", component, "--no-cache", "--out", str(built), cwd=tmp_path, timeout=600, **environment)
+    assert done.returncode == 0, done.stderr
+    stages = [line for line in done.stderr.splitlines() if " export " in line or " import " in line]
+    assert [line.split()[-1] == "cached" for line in stages] == [True, False], done.stderr
+    wrong = outside(verified(built, component, tiny_proof, tmp_path / "runs"))
+    assert wrong, f"{operator} is broken in {component}, and nobody notices"
+    assert {verdict.stage for verdict in wrong} == {"tvm"}
+    assert all(verdict.component == component for verdict in wrong)
+
+
+def says(done: Completed, component: str, output: str, stage: str) -> None:
+    """The command failed and named the place: component, output, index and stage."""
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith(f"{component}, ") and f", {output}: " in line]
+    assert lines, done.stdout
+    assert all(f"most of it came in at the stage {stage} (" in line for line in lines), done.stdout
+    assert any(" at [" in line and "instead of" in line for line in lines)
+
+
+UNPERMUTED = '''
+    """grid_sampler_2d as TVM 0.27 converts it: the grid is handed on as it is."""
+
+    import sam3port.port.converters.grid_sampler_2d as ours
+    from sam3port.port.converter import Converter, arguments
+
+
+    def convert(node, importer):
+        from tvm import relax
+
+        given = arguments(node, importer)
+        emit = importer.block_builder.emit
+        # Only the shape is right, as when height and width happen to fit.
+        grid = emit(relax.op.reshape(given["grid"], [given["grid"].ty.shape[i] for i in (0, 3, 1, 2)]))
+        return emit(relax.op.image.grid_sample(
+            given["input"], grid, method="bilinear", layout="NCHW", padding_mode="zeros",
+            align_corners=bool(given["align_corners"]),
+        ))
+
+
+    ours.CONVERTER = Converter("grid_sampler_2d.default", "sabotage", "never", convert)
+'''
+
+
+def test_a_converter_without_its_permutation_by_the_command(tmp_path: Path) -> None:
+    """The very mistake that the converter is there to correct, from the build to the exit status."""
+    done = call(
+        *("verify", "geometry_encoder", "--no-cache", "--seeds", "1"),
+        cwd=tmp_path,
+        timeout=900,
+        **installed(tmp_path / "plugin", UNPERMUTED),
+    )
+    says(done, "geometry_encoder", "geometry_features", "tvm")
+    # Prompts without points do not sample.
+    assert "geometry_encoder, no points, no boxes, " not in done.stdout
+    assert "geometry_encoder, one point, geometry_features: " in done.stdout
+
+
+WRONG_PATCHES = {
+    "float_rope": (
+        "vision_backbone",
+        "features_0",
+        "rope_real.rotate_pairs(xk_, freqs_cis)",
+        "rope_real.rotate_pairs(xk_, freqs_cis * torch.tensor([1.0, -1.0]).repeat(freqs_cis.shape[-1] // 2))",
+    ),
+    "feat_sizes": (
+        "transformer_encoder_maps",
+        "memory",
+        "src_key_padding_mask = [None] * len(src)\n",
+        "src_key_padding_mask = [None] * len(src)\n            src = [x * 1.01 for x in src]\n",
+    ),
+    "static_shapes": (
+        "transformer_decoder",
+        "hs",
+        "if self.compilable_cord_cache is None",
+        "reference_boxes = reference_boxes * 0.99\n        if self.compilable_cord_cache is None",
+    ),
+}
+"""Component and output that must fail, and what is put where the patch puts the right thing."""
+
+
+@pytest.mark.parametrize("patch", WRONG_PATCHES)
+def test_a_wrong_patch_by_the_command(patch: str, tmp_path: Path) -> None:
+    """A rotation in the other direction and the like: the stage is the patches'."""
+    component, output, right, wrong = WRONG_PATCHES[patch]
+    environment = broken_patch(tmp_path / "plugin", patch, right, wrong)
+    done = call(*("verify", component, "--no-cache", "--seeds", "1"), cwd=tmp_path, timeout=900, **environment)
+    says(done, component, output, "patches")
+
+
+def one_weight_changed(file: Path, name: str) -> None:
+    """One number of one tensor becomes a tenth of the tensor's range larger."""
+    tensors = {key: np.array(tensor) for key, tensor in parameters.read(file).items()}
+    flat = tensors[name].reshape(-1)
+    used = np.flatnonzero(flat)  # packing pads with zeros
+    flat[used[len(used) // 2]] += np.ptp(flat) / 10 + 0.1
+    file.unlink()
+    parameters.write(file, tensors)
+
+
+def test_one_changed_weight_by_the_command(tiny_proof: TinyProof, tmp_path: Path) -> None:
+    built = tiny_proof.copy_of_built(SMALL, tmp_path / "built")
+    names = list(parameters.read(built / SMALL / PARAMETERS))
+    one_weight_changed(built / SMALL / PARAMETERS, names[0])
+    done = call("verify", "--built", str(built), "--seeds", "1", cwd=tmp_path, timeout=600)
+    assert done.returncode == 1, done.stderr
+    assert f"{SMALL}, seed 1000, " in done.stdout
+    assert "most of it came in at the stage tvm (" in done.stdout
+
+
+def test_every_weight_counts(tiny_proof: TinyProof, tmp_path: Path) -> None:
+    """One number of any tensor. The library runs in this process: a new one for each weight would take a minute."""
+    request = BuildRequest(components=(SMALL,))
+    component = request.component(SMALL)
+    todo = list(cases(component, preset("tiny"), 1))[:1]
+    shutil.copytree(tiny_proof.kept, tmp_path / "runs")
+    built = tiny_proof.copy_of_built(SMALL, tmp_path / "built")
+    weights = built / SMALL / PARAMETERS
+    right = weights.read_bytes()
+    for name in [None, *parameters.read(weights)]:
+        weights.unlink()  # the last one is still mapped
+        weights.write_bytes(right)
+        if name is not None:
+            one_weight_changed(weights, name)
+        results = Compiled(built / SMALL).run(todo[0].inputs)
+        np.savez(tmp_path / "runs" / Run.COMPILED / f"{todo[0].key}.npz", **results)  # type: ignore[arg-type]
+        wrong = outside(list(compare(component, todo, request, tmp_path / "runs")))
+        assert bool(wrong) == (name is not None), f"nobody notices that the weight {name} changed"
+
+
+def test_two_swapped_outputs_by_the_command(tiny_proof: TinyProof, tmp_path: Path) -> None:
+    """Of the same shape, so that only the numbers can tell."""
+    built = tiny_proof.copy_of_built(SMALL, tmp_path / "built")
+    file = built / SMALL / RECORD
+    record = json.loads(file.read_text(encoding="utf-8"))
+    names = [output["name"] for output in record["outputs"]]
+    first, second = names.index("pred_boxes"), names.index("pred_boxes_xyxy")
+    record["outputs"][first], record["outputs"][second] = record["outputs"][second], record["outputs"][first]
+    file.write_text(json.dumps(record), encoding="utf-8")
+    done = call("verify", "--built", str(built), "--seeds", "1", cwd=tmp_path, timeout=600)
+    for output in ("pred_boxes", "pred_boxes_xyxy"):
+        says(done, SMALL, output, "tvm")
+    assert ", pred_logits: " not in done.stdout
