@@ -89,7 +89,8 @@ def build(
             )
             progress.note(f"weights: {chosen}; masks mean nothing with them")
         folders = run(request, out, progress, store=None if no_cache else default_store(), jobs=jobs)
-    click.echo(f"built {len(folders)} components until {request.until} in {out}")
+    count = f"{len(folders)} component{'s' if len(folders) > 1 else ''}"
+    click.echo(f"built {count} until {request.until} in {out}")
     if dump is not None:
         _dump(request, folders, dump)
 

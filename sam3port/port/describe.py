@@ -12,6 +12,7 @@ from sam3port.port.operators import operators_of
 from sam3port.port.relax import weights
 
 if TYPE_CHECKING:
+    import torch
     from torch.export import ExportedProgram
 
     from sam3port.components.component import Component
@@ -38,7 +39,7 @@ def describe(component: Component, model: Any, preset: Preset, converters: Mappi
     """Exports the component from ``model`` and counts."""
     program = export_module(component.module(model, preset), component.example(preset, 0))
     operators = operators_of(program, converters)
-    used = [tensor for name, tensor in weights(program).items() if name in _used(program)]
+    used = used_weights(program).values()
     return Description(
         nodes=sum(operators.values()),
         operators=operators,
@@ -48,31 +49,26 @@ def describe(component: Component, model: Any, preset: Preset, converters: Mappi
     )
 
 
-def _used(program: ExportedProgram) -> set[str]:
-    """The names of the weights that some node reads."""
+def used_weights(program: ExportedProgram) -> dict[str, torch.Tensor]:
+    """The parameters, buffers and constants that some operator reads."""
     read = {node.name for node in program.graph.nodes if node.op == "placeholder" and node.users}
-    return {spec.target for spec in program.graph_signature.input_specs if spec.target and spec.arg.name in read}
+    names = {spec.target for spec in program.graph_signature.input_specs if spec.target and spec.arg.name in read}
+    return {name: tensor for name, tensor in weights(program).items() if name in names}
 
 
 def count_flops(program: ExportedProgram) -> int:
-    """By torch's own counter, on shapes alone."""
+    """By torch's own formulas, from shapes alone."""
     import torch
-    from torch._subclasses.fake_tensor import FakeTensorMode
-    from torch.utils.flop_counter import FlopCounterMode
-
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    values: dict[Any, Any] = {}
-    with mode, FlopCounterMode(display=False) as counter:
-        for node in decompose(program, {}).graph.nodes:  # attention spelt out: torch cannot count its CPU kernel
-            if node.op == "placeholder":
-                fake = node.meta["val"]
-                values[node] = torch.empty(fake.shape, dtype=fake.dtype)
-            elif node.op == "call_function":
-                values[node] = _call(node, values)
-    return int(counter.get_total_flops())
-
-
-def _call(node: Any, values: Mapping[Any, Any]) -> Any:
     from torch.fx.node import map_arg
+    from torch.utils.flop_counter import flop_registry
 
-    return node.target(*map_arg(node.args, values.__getitem__), **map_arg(node.kwargs, values.__getitem__))
+    total = 0
+    # Attention is spelt out: torch has no formula for its CPU kernel.
+    for node in decompose(program, {}).graph.nodes:
+        formula = (
+            flop_registry.get(node.target.overloadpacket) if isinstance(node.target, torch._ops.OpOverload) else None
+        )
+        if formula is not None:
+            arguments = map_arg((node.args, node.kwargs), lambda read: read.meta["val"])
+            total += int(formula(*arguments[0], **arguments[1], out_val=node.meta["val"]))
+    return total

@@ -1,0 +1,53 @@
+"""``sam3port build`` as a user meets it; what it builds is shown by tests/port/test_build.py."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Program
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nonsense",), "no component named nonsense\n  -> the components are vision_backbone"),
+        (("--target", "abacus"), "no target named abacus\n  -> the targets are cpu"),
+        (("--dtype", "float8"), "cannot compute in float8\n  -> it can in float32"),
+        (("--preset", "medium"), "medium"),
+        (("--resolution", "1000"), "multiple of 56"),
+        (("--until", "link"), "no stage named link\n  -> the stages are export, import, optimise, compile"),
+        (("--seed", "1", "--checkpoint", "sam3.pt"), "--seed and --checkpoint exclude each other"),
+        (("--checkpoint", "nowhere.pt"), "no checkpoint nowhere.pt"),
+        (("--points", "0"), "--points"),
+    ],
+)
+def test_wrong_use_is_refused_before_anything_is_done(
+    sam3port: Program, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    done = sam3port("build", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "build").exists()
+
+
+def test_help_names_the_stages_and_options(sam3port: Program) -> None:
+    done = sam3port("build", "--help")
+    assert done.returncode == 0
+    for word in ("export, import, optimise, compile", "--until", "--dump", "--checkpoint", "--points", "--no-cache"):
+        assert word in done.stdout
+
+
+def test_a_build_for_people_who_read_logs(sam3port: Program, tmp_path: Path) -> None:
+    done = sam3port("build", "scoring_head", "--until", "export", "--out", "here", "--no-cache")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "built 1 component until export in here\n"
+    lines = done.stderr.splitlines()
+    assert "seed 0, because neither --seed nor --checkpoint was given" in lines[0]
+    assert "building the model tiny at 112 pixels, seed 0" in lines[1]
+    assert re.match(r"\[ *[\d.]+ s\] scoring_head +export +done +[\d.]+ s +\d+ MiB$", lines[2])
+    assert "\x1b" not in done.stderr
+    assert (tmp_path / "here" / "scoring_head" / "exported.pt2").exists()
