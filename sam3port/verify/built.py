@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sam3port.components.component import Capacity
 from sam3port.errors import UsageError
 from sam3port.port.request import BuildRequest, known_components
 from sam3port.port.stage import RECORD
+
+if TYPE_CHECKING:
+    from sam3port.components.component import Component
+    from sam3port.model.preset import Preset
 
 _SHARED: Final = ("preset", "resolution", "target", "dtype", "weights", "capacity", "upstream", "patches")
 """What all components of a folder have to agree on to be verified at once."""
@@ -48,6 +53,8 @@ def request_of(
     records = {name: read_record(folder / name) for name in chosen}
     shared = _agreed(folder, records)
     request = _request(folder, chosen, shared, asked, upstream, disable)
+    for name, record in records.items():
+        _same_interface(folder / name, request.component(name), request.sizes(), record)
     _same_source(folder, request, shared)
     return request
 
@@ -103,6 +110,21 @@ def _request(
         upstream=upstream,
         disable=disable,
     )
+
+
+def _same_interface(folder: Path, component: Component, sizes: Preset, record: Mapping[str, Any]) -> None:
+    def tensors(specs: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[int], str]]:
+        return [(spec["name"], list(spec["shape"]), spec["dtype"]) for spec in specs]
+
+    for what, declared in (("inputs", component.inputs(sizes)), ("outputs", component.outputs(sizes))):
+        built, now = tensors(record[what]), tensors(map(dataclasses.asdict, declared))
+        # The order of outputs is for the numbers to show.
+        if sorted(built) != sorted(now) or (what == "inputs" and built != now):
+            differing = [tensor for tensor in built if tensor not in now] or [t for t in now if t not in built] or built
+            raise UsageError(
+                f"{folder} was built with other {what} than {component.name} declares now: {differing[0]}",
+                "build it again",
+            )
 
 
 def _same_source(folder: Path, request: BuildRequest, shared: Mapping[str, Any]) -> None:
