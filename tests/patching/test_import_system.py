@@ -11,8 +11,11 @@ INSTALL = "import sam3port; handle = sam3port.install()\n"
 
 @pytest.mark.parametrize("name", ["sam3x", "sam3_plus", "sam3port_tools", "sam", "xsam3"])
 def test_names_that_look_alike_are_left_alone(lab: Lab, name: str) -> None:
-    write(lab.folder, {f"{name}/__init__.py": "", f"{name}/model.py": "HERE = __spec__.loader.__class__.__name__\n"})
-    assert lab.output(f"{INSTALL}import {name}.model as m; print(m.HERE)") == "SourceFileLoader"
+    """Also where upstream's folder has something of that name."""
+    for folder in (lab.folder, lab.upstream):
+        write(folder, {f"{name}/__init__.py": "", f"{name}/model.py": "LOADER = __spec__.loader.__class__.__name__\n"})
+    shown = lab.output(f"{INSTALL}import {name}.model as m; print(m.LOADER, m.__file__)")
+    assert shown == f"SourceFileLoader {lab.folder / name / 'model.py'}"
 
 
 def test_sam3_elsewhere_in_a_package_is_left_alone(lab: Lab) -> None:
