@@ -85,7 +85,7 @@ def _tensors(title: str, specs: Iterable[TensorSpec]) -> Table:
 
 def _described(component: Component, sizes: Preset, upstream: Path | None, disable: tuple[str, ...]) -> Description:
     from sam3port.cli.console import messages
-    from sam3port.model.build import build_model
+    from sam3port.model.build import construct
     from sam3port.patching.install import install
     from sam3port.plugins import load_plugins, switched_off
     from sam3port.port.describe import describe
@@ -94,7 +94,7 @@ def _described(component: Component, sizes: Preset, upstream: Path | None, disab
     with messages().status(f"building the model {sizes.name}") as status:
         ensure(upstream)
         install(upstream, disable=disable)
-        model = build_model(sizes, seed=0)
+        model = construct(sizes)  # what its weights are does not matter here
         status.update(f"exporting {component.name}")
         return describe(component, model, sizes, load_plugins(switched_off(disable)).converters())
 

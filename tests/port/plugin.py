@@ -47,6 +47,11 @@ class Unknown(Rows):
     finish = staticmethod(torch.special.airy_ai)
 
 
+class Converted(Unknown):
+    name, summary = "converted", "calls what this plugin teaches TVM"
+    finish = staticmethod(torch.special.bessel_j0)
+
+
 class Dies(Rows):
     name, summary = "dies", "ends its process while it is exported"
 
@@ -61,6 +66,23 @@ CLASSES = [Rows]
 @hookimpl
 def sam3port_components():
     return CLASSES
+
+
+def convert(node, importer):
+    from tvm import relax
+
+    # J0 near zero is close to 1 - x * x / 4.
+    x = importer.env[node.args[0]]
+    emit = importer.block_builder.emit
+    square = emit(relax.op.multiply(x, x))
+    return emit(relax.op.subtract(relax.const(1.0), emit(relax.op.multiply(square, relax.const(0.25)))))
+
+
+@hookimpl
+def sam3port_converters():
+    from sam3port.port.converter import Converter
+
+    return [Converter("special_bessel_j0.default", "TVM has none", "TVM has one", convert)]
 '''
 
 

@@ -275,6 +275,13 @@ def test_one_that_fails_does_not_stop_the_others(tmp_path: Path, upstream_source
     assert not (builder.out / "unknown_operator").exists()
 
 
+def test_a_third_partys_converter_is_used(tmp_path: Path, upstream_source: Upstream) -> None:
+    builder = Builder(tmp_path, upstream_source.root, "[Converted]")
+    done = builder("converted", "--dump", str(tmp_path / "dump"))
+    assert done.returncode == 0, done.stderr
+    assert 'R.const(0.25, "float32")' in (tmp_path / "dump" / "converted" / "relax.py").read_text()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_worker_that_is_killed_is_named(tmp_path: Path, upstream_source: Upstream) -> None:
     builder = Builder(tmp_path, upstream_source.root, "[Dies]")
