@@ -46,7 +46,7 @@ class Child:
             try:
                 compute = ready(component)
                 for case in map(Path, cases):
-                    self.say("case", component=component, case=case.stem.partition("--")[2])
+                    self.say("case", component=component, case=case.stem)
                     with np.load(case) as arrays:
                         _write(
                             Path(self.request["out"], case.name), compute({key: arrays[key] for key in arrays.files})

@@ -41,7 +41,7 @@ def plot(proof: Proof, file: Path) -> None:
     shares.set_xlim(_FLOOR / 2, 10)
     shares.set_xlabel("error against PyTorch float32, as a share of the tolerance (left edge: none)", fontsize=9)
     ratios.set_yticks(range(len(groups)), [group[0].output for group in groups], fontsize=7)
-    ratios.set_ylim(len(groups) - 0.5, -0.5)
+    ratios.set_ylim(max(len(groups), 1) - 0.5, -0.5)
     _name_components(ratios, shares, groups)
     state = "passed" if proof.passed else f"{len(proof.shortcomings)} fall short"
     build = proof.build

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,7 +67,9 @@ def prove(
         files = {name: _save_all(components[name], todo[name], folder / "inputs", build) for name in components}
         proof = Proof(build, seeds)
         proof.outcomes = _perform(build, built, folder, files, watcher or Unwatched())
-        proof.failures = [failure for outcome in proof.outcomes.values() for failure in outcome.failures]
+        names = {case.key: case.name for given in todo.values() for case in given}
+        for outcome in proof.outcomes.values():
+            proof.failures += [replace(failure, case=names.get(failure.case, "")) for failure in outcome.failures]
         failed = {failure.component for failure in proof.failures}
         for name, component in components.items():
             if name not in failed:

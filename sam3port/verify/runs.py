@@ -47,7 +47,7 @@ class Failure:
     run: Run
     component: str
     case: str
-    """Which input, empty when the component could not even be made ready."""
+    """Which input (in `Outcome` the name of its file), empty when the component could not even be made ready."""
     problem: str
 
     def __str__(self) -> str:

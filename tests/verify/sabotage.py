@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 
 from tests.patching.lab import distribution
 
@@ -60,6 +61,17 @@ PATCH = '''
 '''
 
 
+HOOK = """
+
+from sam3port.hookspecs import hookimpl
+
+
+@hookimpl
+def sam3port_stubs():
+    return []  # a plugin without any hook would be refused
+"""
+
+
 def installed(folder: Path, source: str) -> dict[str, str]:
     """The environment in which the saboteur is installed.
 
@@ -67,7 +79,7 @@ def installed(folder: Path, source: str) -> dict[str, str]:
         folder: is filled.
         source: of its module.
     """
-    distribution(folder, "saboteur", source)
+    distribution(folder, "saboteur", dedent(source) + HOOK)
     return {"PYTHONPATH": str(folder)}
 
 

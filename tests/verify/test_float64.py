@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sam3port.verify.float64 import in_float64
+from sam3port.verify.float64 import NotFloat64, in_float64, only_float64
 
 
 def test_everything_made_inside_is_double() -> None:
@@ -27,3 +27,20 @@ def test_it_ends_with_an_error_too() -> None:
     with pytest.raises(ZeroDivisionError), in_float64():
         _ = 1 // 0
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_what_is_narrower_is_refused() -> None:
+    narrow = torch.ones(3, dtype=torch.float32)
+    with only_float64(), in_float64():
+        assert (torch.ones(3) * 2).dtype == torch.float64
+        assert torch.view_as_complex(torch.ones(3, 2)).dtype == torch.complex128
+        assert (torch.arange(3) < 2).dtype == torch.bool
+    with only_float64():
+        for wrong in (
+            lambda: narrow + torch.ones(3, dtype=torch.float64),
+            lambda: torch.ones(3, dtype=torch.float64).to(torch.bfloat16),
+            lambda: torch.stack([narrow.double(), narrow]),
+            lambda: torch.ones(3, dtype=torch.complex64),
+        ):
+            with pytest.raises(NotFloat64, match="the float64 run computes"):
+                wrong()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from sam3port.components.component import TensorSpec, Tolerance
 from sam3port.verify.judge import MAX_RATIO, Runs, judge
-from sam3port.verify.metrics import difference, yardstick
+from sam3port.verify.metrics import Difference, difference, own_error, typical, yardstick
 
 FINITE = st.floats(-1e6, 1e6, width=32)
 SOME = arrays.arrays(np.float32, arrays.array_shapes(max_dims=3, max_side=5), elements=FINITE)
@@ -73,6 +74,22 @@ def test_the_yardstick_is_a_ratio_of_errors() -> None:
     assert yardstick(difference(off, zeros, 0, 1), difference(zeros, zeros, 0, 1), zeros) == math.inf
 
 
+def test_luck_in_one_case_does_not_bend_the_yardstick() -> None:
+    """One number: PyTorch is nearer to float64 than it usually is, and the port as far as PyTorch usually is."""
+    exact = np.array([0.5])
+
+    def off(by: float) -> Difference:
+        return difference(exact + by, exact, 0, 1)
+
+    usual = typical([own_error(off(by), exact) for by in (0.9e-7, 1.1e-7, 1e-6)])
+    assert usual.maximum == pytest.approx(2.2e-7)
+    assert yardstick(off(1.2e-7), off(1e-10), exact) > MAX_RATIO
+    assert yardstick(off(1.2e-7), off(1e-10), exact, usual) == pytest.approx(1.2 / 1.1)
+    # It only ever helps against luck: one bad case does not excuse another, a case's own error still counts.
+    assert yardstick(off(5e-7), off(1e-10), exact, usual) > MAX_RATIO
+    assert yardstick(off(1e-5), off(5e-6), exact, usual) == pytest.approx(2)
+
+
 def runs(compiled: np.ndarray, exact: np.ndarray | None = None) -> Runs:
     base = np.linspace(-1, 1, 60, dtype=np.float32).reshape(3, 20) if exact is None else exact
     reference = base.astype(np.float32)
@@ -118,3 +135,23 @@ def test_booleans_have_to_be_equal() -> None:
     assert judge("c", "x", spec, same, Tolerance(1.0, 1.0)).passed
     flipped = Runs(right, right, right, right, ~right)
     assert not judge("c", "x", spec, flipped, Tolerance(1.0, 1.0)).passed
+
+
+def test_a_yardstick_of_another_type_or_shape_fails() -> None:
+    right = runs(GOOD)
+    for changed in (
+        replace(right, float64=right.float64.astype(np.float32)),
+        replace(right, float64=right.float64[:2]),
+        replace(right, patched=right.patched[:2]),
+        replace(right, exported=right.exported.astype(np.float64)),
+    ):
+        verdict = judge("c", "x", SPEC, changed, Tolerance())
+        assert not verdict.passed
+        assert "is what should come" in verdict.problems[0]
+
+
+def test_the_ratio_is_asked_of_float32_only() -> None:
+    near = runs(GOOD + np.float32(5e-6))
+    assert not judge("c", "x", SPEC, near, Tolerance()).passed
+    assert judge("c", "x", SPEC, near, Tolerance(), computed_in="bfloat16").passed
+    assert not judge("c", "x", SPEC, runs(GOOD + np.float32(0.01)), Tolerance(), computed_in="bfloat16").passed
