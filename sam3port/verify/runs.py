@@ -136,7 +136,7 @@ class Processes:
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
             process = self._start(run, request, log)
             try:
-                done, begun = self._follow(run, process, outcome)
+                done, begun, said_before = self._follow(run, process, outcome, log)
                 status = process.wait()
             finally:
                 with self._lock:
@@ -148,7 +148,7 @@ class Processes:
                         stream.close()
             if done == set(cases):
                 return done
-            said = _last_lines(log)
+            said = _last_line(log, said_before)
         fate = f"its process was ended by signal {-status}" if status < 0 else f"its process ended with status {status}"
         if begun is None:
             raise ProofError(f"the {run} run failed before its first component: {said or fate}", fate if said else "")
@@ -185,12 +185,17 @@ class Processes:
         return process
 
     def _follow(
-        self, run: Run, process: subprocess.Popen[str], outcome: Outcome
-    ) -> tuple[set[str], tuple[str, str] | None]:
-        """Reads a process's events to their end: components done, and the component and case it was at, if any."""
+        self, run: Run, process: subprocess.Popen[str], outcome: Outcome, log: IO[str]
+    ) -> tuple[set[str], tuple[str, str] | None, int]:
+        """Reads a process's events to their end.
+
+        Returns:
+            The components done, the component and case it was at, if any, and how long the log was when it came to it.
+        """
         assert process.stdout is not None
         done: set[str] = set()
         at: tuple[str, str] | None = None
+        said_before = 0
         for line in process.stdout:
             event = json.loads(line)
             kind, component = event["event"], event.get("component", "")
@@ -199,6 +204,7 @@ class Processes:
                 outcome.patches = tuple(event["names"])
             elif kind == "began":
                 at = (component, "")
+                said_before = os.fstat(log.fileno()).st_size
                 self._watcher.began(run, component)
             elif kind == "case":
                 at = (component, event["case"])
@@ -208,12 +214,11 @@ class Processes:
                 done.add(component)
                 at = None
                 self._watcher.ended(run, component, event["seconds"], event["memory"], kind == "failed")
-        return done, at
+        return done, at, said_before
 
 
-def _last_lines(log: IO[str]) -> str:
-    """What the process said last, without the traceback above it."""
-    log.flush()
-    log.seek(0)
+def _last_line(log: IO[str], start: int) -> str:
+    """What the process said last, after ``start`` bytes: below the traceback stands what is wrong."""
+    log.seek(start)
     lines = [line.strip() for line in log.read().splitlines() if line.strip()]
     return lines[-1] if lines else ""
