@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
-        # Started in a shell's background, where SIGINT is ignored; the children that tests interrupt would inherit that.
+        # Started in a shell's background, where SIGINT is ignored; the children that tests interrupt inherit it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "target(*names): the test runs with these targets (default: cpu)")
     config.addinivalue_line("markers", "device: the test needs the target's device, not only its compiler")
