@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -20,8 +20,11 @@ from sam3port.verify.judge import Runs, Verdict, judge, own
 from sam3port.verify.metrics import OwnError, typical
 from sam3port.verify.runs import Failure, Outcome, Processes, ProofError, Run, Unwatched, Watcher
 
-_SMALL: Final = 400 * 2**20
-"""Bytes of all exported programs up to which two runs at a time are no danger to the memory."""
+if TYPE_CHECKING:
+    from sam3port.model.preset import Preset
+
+_SMALL: Final = 50_000_000
+"""Numbers in the two transformers of the model up to which two runs at a time are no danger to the memory."""
 
 
 @dataclass
@@ -105,7 +108,7 @@ def _perform(
         outcome.seconds = time.perf_counter() - started
         return outcome
 
-    with ThreadPoolExecutor(_at_a_time(built, build)) as pool:
+    with ThreadPoolExecutor(_at_a_time(build.sizes())) as pool:
         try:
             return dict(zip(Run, pool.map(perform, Run), strict=True))
         except BaseException:
@@ -114,11 +117,10 @@ def _perform(
             raise
 
 
-def _at_a_time(built: Path, build: BuildRequest) -> int:
-    from sam3port.port.stage import EXPORTED
-
-    size = sum((built / name / EXPORTED).stat().st_size for name in build.components)
-    return 2 if size <= _SMALL else 1
+def _at_a_time(sizes: Preset) -> int:
+    """Every run of upstream builds the whole model, whichever components are compared."""
+    vision, text = sizes.vit_depth * sizes.vit_embed_dim**2, sizes.text_layers * sizes.text_width**2
+    return 2 if 12 * (vision + text) <= _SMALL else 1
 
 
 def compare(component: Component, todo: list[Case], build: BuildRequest, folder: Path) -> Iterator[Verdict]:

@@ -71,18 +71,20 @@ def again(tiny_proof: TinyProof, run: str, components: list[str], folder: Path, 
     request["out"] = str(folder)
     request["cases"] = {name: request["cases"][name][:1] for name in components}
     (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, str(folder / "request.json")],
-        env=clean_environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    events = [json.loads(line) for line in process.stdout]  # its input stays open: the end of it would end the run
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+    with (folder / "errors.txt").open("w+", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(folder / "request.json")],
+            env=clean_environment(),
+            stdin=subprocess.PIPE,  # stays open: its end would end the run
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        assert process.stdout is not None
+        events = [json.loads(line) for line in process.stdout]
+        status = process.wait(timeout=60)
+        errors.seek(0)
+        assert status == 0, errors.read()
     return events
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from sam3port.port.stage import LIBRARY
 from sam3port.verify.report import JSON, MARKDOWN, PLOT
-from tests.cli.conftest import Program, call
+from tests.cli.conftest import call
 from tests.conftest import clean_environment
 from tests.patching.lab import distribution
 from tests.verify.conftest import TinyProof
@@ -195,6 +195,8 @@ def test_nothing_outlives_it(ended_by: signal.Signals, tiny_proof: TinyProof, tm
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A suite that was started in the background ignores Ctrl-C, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     runs = wait_for(lambda: len(found := children_of(psutil.Process(process.pid))) == 2 and found)
     wait_for(lambda: list(temporary.glob("*/*/*.npz")))
@@ -204,7 +206,7 @@ def test_nothing_outlives_it(ended_by: signal.Signals, tiny_proof: TinyProof, tm
     assert not psutil.wait_procs(runs, timeout=30)[1]
     assert "Traceback" not in errors
     if ended_by is signal.SIGINT:
-        assert not list(temporary.iterdir())
+        assert not list(temporary.glob("sam3port*"))
         assert "interrupted" in errors
     assert not (tmp_path / "report").exists()
     assert {file: file.stat().st_mtime_ns for file in tiny_proof.built.rglob("*")} == before
@@ -224,8 +226,8 @@ def test_nothing_outlives_it(ended_by: signal.Signals, tiny_proof: TinyProof, tm
         (["--seeds", "0"], "--seeds"),
     ],
 )
-def test_wrong_use(arguments: list[str], said: str, sam3port: Program) -> None:
-    done = sam3port("verify", *arguments)
+def test_wrong_use(arguments: list[str], said: str, tmp_path: Path) -> None:
+    done = call("verify", *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
