@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 STRICT: Final = 1e-5
 """The ``rtol = atol`` of the reported share of elements."""
 
+FEW: Final = 16
+"""Numbers of an output up to which chance decides how near to float64 one run comes."""
+
 Array = NDArray[np.generic]
 
 
@@ -107,18 +110,26 @@ def own_error(torch: Difference, exact: Array) -> OwnError:
     return OwnError(max(torch.max_absolute / largest, half_unit), max(torch.root_mean_square / largest, half_unit / 4))
 
 
-def typical(errors: Sequence[OwnError]) -> OwnError:
-    """The medians over the cases of an output."""
+def typical(errors: Sequence[OwnError], size: int) -> OwnError:
+    """What PyTorch's own error is for an output, from its cases: the median.
+
+    Of an output of `FEW` numbers or less it is the largest: there the error of one case says little.
+
+    Args:
+        errors: of each case, at least one.
+        size: how many numbers the output has.
+    """
+    middle = np.max if size <= FEW else np.median
     return OwnError(
-        float(np.median([error.maximum for error in errors])),
-        float(np.median([error.root_mean_square for error in errors])),
+        float(middle([error.maximum for error in errors])),
+        float(middle([error.root_mean_square for error in errors])),
     )
 
 
 def yardstick(port: Difference, torch: Difference, exact: Array, usual: OwnError | None = None) -> float:
     """The port's error against float64 over PyTorch float32's own: the larger of the maximum's and the RMS's ratio.
 
-    Where all of an output hangs on a few numbers (a score, a mask that is one vector times a map), chance decides how
+    Where an output is few numbers or hangs on few (a score, a mask that is one vector times a map), chance decides how
     near to float64 one run comes. PyTorch's own error therefore counts as at least ``usual``.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -144,7 +145,7 @@ def compare(component: Component, todo: list[Case], build: BuildRequest, folder:
                     spec,
                     Runs(**{str(run): outputs[spec.name] for run, outputs in loaded.items()}),
                     component.tolerance,
-                    typical(errors) if errors else None,
+                    typical(errors, math.prod(spec.shape)) if errors else None,
                     build.dtype,
                 )
 

@@ -81,7 +81,9 @@ def test_luck_in_one_case_does_not_bend_the_yardstick() -> None:
     def off(by: float) -> Difference:
         return difference(exact + by, exact, 0, 1)
 
-    usual = typical([own_error(off(by), exact) for by in (0.9e-7, 1.1e-7, 1e-6)])
+    own = [own_error(off(by), exact) for by in (0.9e-7, 1.1e-7, 1e-6)]
+    assert typical(own, 1).maximum == pytest.approx(2e-6)
+    usual = typical(own, 1000)
     assert usual.maximum == pytest.approx(2.2e-7)
     assert yardstick(off(1.2e-7), off(1e-10), exact) > MAX_RATIO
     assert yardstick(off(1.2e-7), off(1e-10), exact, usual) == pytest.approx(1.2 / 1.1)
