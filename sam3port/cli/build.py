@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Weights from sam3.pt.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build"), show_default=True)
 @click.option(
-    "--until", default="compile", show_default=True, metavar="STAGE", help="export, import, optimise, compile."
+    "--until", default="compile", show_default=True, metavar="STAGE", help="export, import, optimise, pack, compile."
 )
 @click.option("--dump", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write each stage's IR.")
 @click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Most points in a prompt.")
@@ -55,8 +55,8 @@ def build(
 ) -> None:
     """Build COMPONENTs (all of them by default) into a folder each of --out.
 
-    Stages: export, import, optimise, compile. What was built before is not built again. Ctrl-C leaves the folders as
-    they were.
+    Stages: export, import, optimise, pack, compile. What was built before is not built again. Ctrl-C leaves the folders
+    as they were.
     """
     if seed is not None and checkpoint is not None:
         raise UsageError("--seed and --checkpoint exclude each other", "give one of them")

@@ -26,6 +26,8 @@ def dump(built: Path, folder: Path) -> list[Path]:
     }
     written = []
     for name in read_record(built)["stages"]:
+        if name not in readers:
+            continue  # numbers, which are no text
         file, text = readers[Stage(name)]
         (folder / file).write_text(text(), encoding="utf-8")
         written.append(folder / file)

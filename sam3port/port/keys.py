@@ -24,7 +24,8 @@ _SOURCES: Final = {
     Stage.EXPORT: ("components/component.py", "components/data", "model", "replacements", "stubs", "port/export.py"),
     Stage.IMPORT: ("port/relax.py", "port/decompose.py", "port/converter.py", "port/converters"),
     Stage.OPTIMISE: ("port/optimise.py", "kernels", "targets"),
-    Stage.COMPILE: ("port/compile.py", "port/parameters.py"),
+    Stage.PACK: ("port/pack.py", "port/parameters.py"),
+    Stage.COMPILE: ("port/compile.py",),
 }
 """Our own source that a stage's result depends on, besides that of the plugins that are used."""
 
@@ -32,6 +33,7 @@ _VERSIONS: Final = {
     Stage.EXPORT: ("torch", "torchvision", "numpy"),
     Stage.IMPORT: ("torch", "apache-tvm", "apache-tvm-ffi"),
     Stage.OPTIMISE: ("apache-tvm", "apache-tvm-ffi"),
+    Stage.PACK: ("apache-tvm", "apache-tvm-ffi"),
     Stage.COMPILE: ("apache-tvm", "apache-tvm-ffi"),
 }
 
@@ -56,6 +58,7 @@ def _component_keys(request: BuildRequest, name: str, model: str) -> dict[Stage,
         Stage.EXPORT: (model, name, *_classes(type(component))),
         Stage.IMPORT: _converters(request),
         Stage.OPTIMISE: (target.identity(), *_classes(type(target))),
+        Stage.PACK: (),
         Stage.COMPILE: (),
     }
     keys: dict[Stage, str] = {}

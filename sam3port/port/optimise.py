@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from sam3port.targets.target import BuildTarget
 
 TRANSFORM: Final = "main_transform_params"
-"""The function that `compile` runs once: weights as exported -> weights as ``main`` wants them."""
+"""The function that `sam3port.port.pack` runs once: weights as exported -> weights as ``main`` wants them."""
 
 
 def optimise(module: Any, target: BuildTarget) -> Any:
@@ -31,3 +31,15 @@ def optimise(module: Any, target: BuildTarget) -> Any:
 def parameter_names(module: Any) -> list[str]:
     """The names of the weights that ``module`` was imported with, in the order of its parameters."""
     return [str(name) for name in module["main"].attrs[PARAMETER_NAMES]]
+
+
+def alone(module: Any, name: str) -> Any:
+    """``module`` with the function ``name`` (``main`` or `TRANSFORM`) and what it needs; the other one goes."""
+    import tvm
+    from tvm import relax
+
+    kept = tvm.IRModule(dict(module.functions_items()), attrs=module.attrs)
+    for variable in kept.get_global_vars():
+        if variable.name_hint in {"main", TRANSFORM} - {name}:
+            del kept[variable]
+    return relax.transform.DeadCodeElimination([name])(kept)

@@ -17,8 +17,10 @@ class Stage(StrEnum):
     """To Relax, weights as named inputs: ``relax.json``."""
     OPTIMISE = "optimise"
     """The target's pipeline: kernels, fusion, packing of weights: ``optimised.json``."""
+    PACK = "pack"
+    """The weights as the kernels want them: ``params.safetensors``."""
     COMPILE = "compile"
-    """Machine code, and the weights as it wants them: ``lib.so``, ``params.safetensors``."""
+    """Machine code: ``lib.so``."""
 
     @property
     def predecessor(self) -> Stage | None:
@@ -36,7 +38,7 @@ class Stage(StrEnum):
         return ORDER[: ORDER.index(self) + 1]
 
 
-ORDER: Final = (Stage.EXPORT, Stage.IMPORT, Stage.OPTIMISE, Stage.COMPILE)
+ORDER: Final = (Stage.EXPORT, Stage.IMPORT, Stage.OPTIMISE, Stage.PACK, Stage.COMPILE)
 
 EXPORTED: Final = "exported.pt2"
 RELAX: Final = "relax.json"
@@ -49,7 +51,8 @@ FILES: Final[dict[Stage, tuple[str, ...]]] = {
     Stage.EXPORT: (EXPORTED,),
     Stage.IMPORT: (RELAX,),
     Stage.OPTIMISE: (OPTIMISED,),
-    Stage.COMPILE: (LIBRARY, PARAMETERS),
+    Stage.PACK: (PARAMETERS,),
+    Stage.COMPILE: (LIBRARY,),
 }
 
 

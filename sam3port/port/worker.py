@@ -148,7 +148,7 @@ def _lower(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
     """``component``; ``sources``: folders of stages that are there; ``folders``: where to write those that are not."""
     from sam3port.plugins import load_plugins, switched_off
     from sam3port.port import compile as compilation
-    from sam3port.port import export, ir
+    from sam3port.port import export, ir, pack
     from sam3port.port import optimise as optimisation
     from sam3port.port import relax as importing
 
@@ -173,12 +173,16 @@ def _lower(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
         with _stage(name, Stage.OPTIMISE, emit):
             module = optimisation.optimise(loaded(Stage.IMPORT, RELAX), target)
             ir.save(module, folder / OPTIMISED)
+    if folder := folders.get(Stage.PACK):
+        with _stage(name, Stage.PACK, emit):
+            module = loaded(Stage.OPTIMISE, OPTIMISED)
+            weights = importing.weights(export.load(sources[Stage.EXPORT] / EXPORTED))
+            pack.pack_parameters(module, target, weights, folder / PARAMETERS)
+            del weights
     if folder := folders.get(Stage.COMPILE):
         with _stage(name, Stage.COMPILE, emit):
             module = loaded(Stage.OPTIMISE, OPTIMISED)
             compilation.compile_library(module, target, folder / LIBRARY)
-            weights = importing.weights(export.load(sources[Stage.EXPORT] / EXPORTED))
-            compilation.pack_parameters(module, target, weights, folder / PARAMETERS)
 
 
 if __name__ == "__main__":

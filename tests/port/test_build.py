@@ -163,7 +163,7 @@ def test_a_damaged_file_in_the_folder_is_not_used(builder: Builder) -> None:
     file.unlink()
     file.write_bytes(content[:-10])
     done = builder(NAME, "--no-cache")
-    assert states(done.stderr) == {"export": "cached", "import": "cached", "optimise": "cached", "compile": "done"}
+    assert states(done.stderr) == {**dict.fromkeys(ORDER, "cached"), "compile": "done"}
     assert file.stat().st_size == len(content)
 
 
@@ -171,7 +171,7 @@ def test_stopping_early_and_going_on(builder: Builder) -> None:
     assert builder(NAME, "--until", "import").returncode == 0
     assert names(builder.out / NAME) == ["exported.pt2", "relax.json", "stage.json"]
     done = builder(NAME)
-    assert states(done.stderr) == {"export": "cached", "import": "cached", "optimise": "done", "compile": "done"}
+    assert states(done.stderr) == {**dict.fromkeys(ORDER, "done"), "export": "cached", "import": "cached"}
 
 
 def test_another_seed_is_another_build(builder: Builder) -> None:
@@ -305,7 +305,7 @@ def test_a_patch_that_is_off_makes_the_stage_that_needs_it_fail(builder: Builder
     assert "complex" in done.stderr
 
 
-@pytest.mark.parametrize("stage", [Stage.OPTIMISE, Stage.COMPILE])
+@pytest.mark.parametrize("stage", [Stage.OPTIMISE, Stage.PACK, Stage.COMPILE])
 def test_a_stage_runs_alone_from_what_the_one_before_left(builder: Builder, stage: Stage) -> None:
     before = stage.predecessor
     assert before is not None

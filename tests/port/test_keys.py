@@ -41,7 +41,7 @@ def test_the_same_request_has_the_same_keys() -> None:
 def test_components_and_stages_have_keys_of_their_own() -> None:
     found = stage_keys(REQUEST, make_plan(None, frozenset()))
     every = [key for stages in found.values() for key in stages.values()]
-    assert len(set(every)) == len(every) == 8
+    assert len(set(every)) == len(every) == 2 * len(ORDER)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,8 @@ def test_the_checkpoint_counts_by_its_content(tmp_path: Path) -> None:
         ("model", []),
         ("port/relax.py", [Stage.EXPORT]),
         ("kernels", [Stage.EXPORT, Stage.IMPORT]),
-        ("port/compile.py", [Stage.EXPORT, Stage.IMPORT, Stage.OPTIMISE]),
+        ("port/pack.py", [Stage.EXPORT, Stage.IMPORT, Stage.OPTIMISE]),
+        ("port/compile.py", [Stage.EXPORT, Stage.IMPORT, Stage.OPTIMISE, Stage.PACK]),
     ],
 )
 def test_our_own_source_counts_from_its_stage_on(

@@ -9,7 +9,7 @@ from sam3port.port.stage import FILES, ORDER, Stage, stage_named
 
 
 def test_each_stage_reads_what_the_one_before_left() -> None:
-    assert [stage.predecessor for stage in ORDER] == [None, Stage.EXPORT, Stage.IMPORT, Stage.OPTIMISE]
+    assert [stage.predecessor for stage in ORDER] == [None, *ORDER[:-1]]
 
 
 def test_through_ends_with_the_stage_itself() -> None:
@@ -27,4 +27,4 @@ def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
     assert stage_named("import") is Stage.IMPORT
     with pytest.raises(UsageError, match="link") as caught:
         stage_named("link")
-    assert "export, import, optimise, compile" in caught.value.remedy
+    assert "export, import, optimise, pack, compile" in caught.value.remedy
