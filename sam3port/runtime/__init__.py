@@ -1,0 +1,1 @@
+"""What a built artifact needs where it runs: no torch, no upstream."""
