@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sam3port.patching.install import Installation, install
+    from sam3port.runtime.model import load
 
 __version__ = "0.1.0"
-__all__ = ["Installation", "__version__", "install"]
+__all__ = ["Installation", "__version__", "install", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> Any:
         from sam3port.patching import install as module
 
         return getattr(module, name)
+    if name == "load":
+        from sam3port.runtime import model
+
+        return model.load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

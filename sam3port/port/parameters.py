@@ -62,8 +62,13 @@ def write(file: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
             stream.write(np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data)
 
 
-def read(file: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[Any]]:
-    """The tensors of a file (or only ``names``), read-only and mapped: memory is used when they are looked at.
+def read(file: Path, names: Iterable[str] | None = None, copy_on_write: bool = False) -> dict[str, NDArray[Any]]:
+    """The tensors of a file (or only ``names``), mapped: memory is used when they are looked at.
+
+    Args:
+        file: from `write`.
+        names: all, in their order, unless given.
+        copy_on_write: makes them writable, for who insists on it (DLPack); the file stays as it is. Else read-only.
 
     Raises:
         Sam3PortError: the file is cut off or is no safetensors file, or lacks one of ``names``.
@@ -73,7 +78,7 @@ def read(file: Path, names: Iterable[str] | None = None) -> dict[str, NDArray[An
     if missing := [name for name in wanted if name not in header]:
         raise Sam3PortError(f"{file} has no tensor named {', '.join(missing)}", "build it again")
     size = file.stat().st_size
-    data = np.memmap(file, np.uint8, "r") if size > start else np.zeros(0, np.uint8)
+    data = np.memmap(file, np.uint8, "c" if copy_on_write else "r") if size > start else np.zeros(0, np.uint8)
     tensors = {}
     for name in wanted:
         entry = header[name]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam3port.components.component import Arrays, TensorSpec
-from sam3port.machine.cpus import usable_cpus
+from sam3port.machine.cpus import configure_threads
 from sam3port.port import parameters
 from sam3port.port.errors import InputError
 from sam3port.port.stage import LIBRARY, PARAMETERS, RECORD, Stage
@@ -39,7 +38,7 @@ class Compiled:
         self.name: str = record["component"]
         self.inputs = tuple(_spec(entry) for entry in record["inputs"])
         self.outputs = tuple(_spec(entry) for entry in record["outputs"])
-        use_all_cpus()
+        configure_threads()
         device = tvm.device(record["device"], 0)
         self._machine = relax.VirtualMachine(tvm.runtime.load_module(str(folder / LIBRARY)), device)
         self._device = device
@@ -106,16 +105,6 @@ def in_order(component: str, specs: Sequence[TensorSpec], given: Arrays) -> list
                 "build it for that shape, or pad to the capacity that it was built for",
             )
     return [given[spec.name] for spec in specs]
-
-
-def use_all_cpus() -> None:
-    """Gives TVM's thread pool the CPUs of this process's affinity, unless TVM_NUM_THREADS asks for a number."""
-    import tvm
-
-    if "TVM_NUM_THREADS" in os.environ:
-        return
-    mode_of_all_cores = 0
-    tvm.get_global_func("runtime.config_threadpool")(mode_of_all_cores, usable_cpus())
 
 
 def _spec(entry: dict[str, Any]) -> TensorSpec:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,15 @@ from numpy.typing import NDArray
 from sam3port.components.component import Arrays, Capacity
 from sam3port.errors import UsageError
 
-if TYPE_CHECKING:
-    from sam3port.model.preset import Preset
-
 Flags = NDArray[np.bool_]
+
+
+class HasMaskSize(Protocol):
+    """A preset, or the sizes that a built model states."""
+
+    @property
+    def mask_size(self) -> int:
+        """Side of the masks that the interactive decoder returns and takes."""
 
 
 def _none(columns: int) -> NDArray[np.float32]:
@@ -91,7 +96,7 @@ def click_length(capacity: Capacity) -> int:
     return capacity.points + 2
 
 
-def pad_clicks(prompts: Sequence[Clicks], capacity: Capacity, preset: Preset) -> Arrays:
+def pad_clicks(prompts: Sequence[Clicks], capacity: Capacity, sizes: HasMaskSize) -> Arrays:
     """The prompt encoder's inputs. A box becomes two points, labelled 2 and 3, ahead of the others, as upstream's
     predictor does it (sam1_task_predictor.py:387).
 
@@ -105,7 +110,7 @@ def pad_clicks(prompts: Sequence[Clicks], capacity: Capacity, preset: Preset) ->
         UsageError: more prompts or points than the capacity, not as many labels as points, a mask of another size.
     """
     _fits(len(prompts), capacity.prompts, "prompts")
-    length, side = click_length(capacity), preset.mask_size
+    length, side = click_length(capacity), sizes.mask_size
     points = np.zeros((capacity.prompts, length, 2), np.float32)
     labels = np.zeros((capacity.prompts, length), np.int64)
     padding = np.ones((capacity.prompts, length), np.bool_)

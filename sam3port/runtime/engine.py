@@ -1,0 +1,141 @@
+"""The artifact's library at work: its functions called by name, with tensors that stay on the device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam3port.errors import Sam3PortError, UsageError
+from sam3port.machine.cpus import configure_threads
+from sam3port.port import parameters
+from sam3port.runtime.artifact import Artifact, device
+from sam3port.runtime.manifest import BUILD_AGAIN, components
+
+Handles = Mapping[str, Any]
+"""TVM's tensors by name, on the device."""
+
+_ALIGNMENT: Final = 64
+"""Bytes: what TVM's kernels were told about the address of a tensor."""
+_Result = TypeVar("_Result")
+
+
+class Engine:
+    """Library and weights of an artifact. Safe to use from several threads.
+
+    Everything of TVM runs in one thread of its own: each thread that calls TVM would start a pool of threads, and calls
+    at the same time would only share the same CPUs.
+    """
+
+    def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
+        """
+        Args:
+            artifact: checked.
+            threads: of the CPU; all that this process may use (or TVM_NUM_THREADS) unless given.
+
+        Raises:
+            UsageError: the device is absent, or the library does not hold what the manifest says.
+        """
+        self._artifact = artifact
+        self._entries = artifact.manifest.entries
+        self._process = os.getpid()
+        self._worker = ThreadPoolExecutor(1, "sam3port-engine")
+        self._in_worker(lambda: self._load(threads))
+
+    def call(self, entry: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Runs a function of the library.
+
+        Args:
+            entry: ``encode_image``, ``encode_text``, ``ground`` or ``click``.
+            given: its inputs by name, each an array of exactly the declared shape and dtype or an earlier result.
+                Others are left alone.
+
+        Returns:
+            its outputs by name, on the device.
+
+        Raises:
+            Sam3PortError: the device failed (its memory is full, for example).
+            UsageError: called in another process than the one that loaded it.
+        """
+        return self._in_worker(lambda: self._call(entry, given))
+
+    def arrays(self, handles: Handles, *names: str) -> list[NDArray[Any]]:
+        """Copies of these tensors in main memory."""
+        return self._in_worker(lambda: [handles[name].numpy() for name in names])
+
+    def _load(self, threads: int | None) -> None:
+        import tvm
+        from tvm import relax
+
+        configure_threads(threads)
+        artifact = self._artifact
+        self._device = device(artifact.manifest)
+        try:
+            library = tvm.runtime.load_module(str(artifact.library))
+            self._machine = relax.VirtualMachine(library, self._device)
+            self._functions = {name: self._machine[name] for name in self._entries}
+        except (RuntimeError, AttributeError, ValueError, OSError) as error:
+            raise UsageError(f"{artifact.library} cannot be loaded: {_line(error)}", BUILD_AGAIN) from error
+        weights = {name: self._weights(name) for name in components(artifact.manifest)}
+        self._weights_of = {
+            name: [tensor for component in entry.parameters for tensor in weights[component]]
+            for name, entry in self._entries.items()
+        }
+
+    def _weights(self, component: str) -> list[Any]:
+        on_cpu = self._artifact.manifest.target.device == "cpu"
+        tensors = parameters.read(self._artifact.parameters(component), copy_on_write=on_cpu)
+        in_order = (tensors[str(index)] for index in range(len(tensors)))
+        return [self._borrowed(array) if on_cpu else self._copied(array) for array in in_order]
+
+    def _borrowed(self, array: NDArray[Any]) -> Any:
+        """A tensor in the mapped file itself, where it lies as TVM wants it."""
+        import tvm
+
+        if array.ctypes.data % _ALIGNMENT or not array.size:
+            return self._copied(array)
+        plain = array.view(f"u{array.itemsize}")  # DLPack knows neither bfloat16 nor all of numpy's booleans
+        tensor = tvm.runtime.from_dlpack(plain)
+        return tensor._create_view(array.shape, str(array.dtype))
+
+    def _copied(self, array: NDArray[Any]) -> Any:
+        import tvm
+
+        return tvm.runtime.tensor(np.asarray(array, order="C"), self._device)
+
+    def _call(self, entry: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        declared = self._entries[entry]
+        inputs = []
+        for spec in declared.inputs:
+            value = given[spec.name]
+            if isinstance(value, np.ndarray):
+                if value.shape != spec.shape or value.dtype.name != spec.dtype:
+                    raise Sam3PortError(
+                        f"{entry} takes {spec.name} as {spec.dtype}{list(spec.shape)},"
+                        f" got {value.dtype.name}{list(value.shape)}"
+                    )
+                value = self._copied(value)
+            inputs.append(value)
+        try:
+            results = self._functions[entry](*inputs, *self._weights_of[entry])
+        except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+            raise Sam3PortError(f"{entry} failed: {_line(error)}", "give it more memory, or build it again") from error
+        return {spec.name: result for spec, result in zip(declared.outputs, results, strict=True)}
+
+    def _in_worker(self, work: Callable[[], _Result]) -> _Result:
+        if os.getpid() != self._process:
+            raise UsageError(
+                "the model was loaded in another process, whose threads this one does not have",
+                "load it after the fork, or start processes with multiprocessing's method 'spawn'",
+            )
+        return self._worker.submit(work).result()
+
+
+def _line(error: BaseException) -> str:
+    """The last line that says something: TVM puts where it happened above it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
