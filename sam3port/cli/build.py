@@ -1,4 +1,4 @@
-"""``sam3port build``: components from upstream's source to a compiled library."""
+"""``sam3port build``: the artifact, or components of it, from upstream's source."""
 
 from __future__ import annotations
 
@@ -53,22 +53,26 @@ def build(
     upstream: Path | None,
     disable: tuple[str, ...],
 ) -> None:
-    """Build COMPONENTs (all of them by default) into a folder each of --out.
+    """Build the artifact that `sam3port segment` uses into --out; with COMPONENTs, those into a folder each of --out.
 
     Stages: export, import, optimise, pack, compile. What was built before is not built again. Ctrl-C leaves the folders
-    as they were.
+    as they were. With --until or --dump but no COMPONENT, all components are built.
     """
     if seed is not None and checkpoint is not None:
         raise UsageError("--seed and --checkpoint exclude each other", "give one of them")
     from sam3port.cli.build_progress import show
     from sam3port.components.component import Capacity
+    from sam3port.port.artifact import build_artifact
     from sam3port.port.build import build as run
     from sam3port.port.build import default_store
+    from sam3port.port.entries import linked_components
     from sam3port.port.request import BuildRequest, known_components
-    from sam3port.port.stage import stage_named
+    from sam3port.port.stage import Stage, stage_named
 
+    last = stage_named(until)
+    whole = not components and last is Stage.COMPILE and dump is None
     request = BuildRequest(
-        components=tuple(known_components(disable, components)),
+        components=linked_components() if whole else tuple(known_components(disable, components)),
         preset=preset,
         resolution=resolution,
         target=target,
@@ -76,11 +80,11 @@ def build(
         seed=None if checkpoint else seed or 0,
         checkpoint=checkpoint,
         capacity=Capacity(prompts=prompts, points=points, boxes=boxes),
-        until=stage_named(until),
+        until=Stage.PACK if whole else last,
         upstream=upstream,
         disable=disable,
     )
-    with show(request) as progress:
+    with show(request, linked=whole) as progress:
         if checkpoint is None:
             chosen = (
                 f"seed {request.seed}"
@@ -88,7 +92,14 @@ def build(
                 else "seed 0, because neither --seed nor --checkpoint was given"
             )
             progress.note(f"weights: {chosen}; masks mean nothing with them")
-        folders = run(request, out, progress, store=None if no_cache else default_store(), jobs=jobs)
+        store = None if no_cache else default_store()
+        if whole:
+            build_artifact(request, out, progress, store=store, jobs=jobs)
+        else:
+            folders = run(request, out, progress, store=store, jobs=jobs)
+    if whole:
+        click.echo(f"built the artifact {out}")
+        return
     count = f"{len(folders)} component{'s' if len(folders) > 1 else ''}"
     click.echo(f"built {count} until {request.until} in {out}")
     if dump is not None:

@@ -8,29 +8,33 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from sam3port.cli.console import messages
-from sam3port.port.progress import Progress, State, Step
+from sam3port.port.progress import LINK, MODEL, Progress, State, Step
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from sam3port.port.request import BuildRequest
-    from sam3port.port.stage import Stage
 
 _STYLE: Final = {State.RUNNING: "cyan", State.DONE: "green", State.CACHED: "dim green", State.FAILED: "bold red"}
 _MIB: Final = 2**20
 
 
 @contextlib.contextmanager
-def show(request: BuildRequest) -> Iterator[Progress]:
-    """Shows what is reported within the block."""
+def show(request: BuildRequest, *, linked: bool = False) -> Iterator[Progress]:
+    """Shows what is reported within the block.
+
+    Args:
+        request: its components are the rows of the table, its stages the columns.
+        linked: the components are linked to one model in the end.
+    """
     console = messages()
     if not console.is_terminal:
         yield Lines(console)
         return
     from rich.live import Live
 
-    table = LiveTable(console, request)
+    table = LiveTable(console, request, linked=linked)
     with Live(console=console, get_renderable=table.render, refresh_per_second=4):
         yield table
 
@@ -62,10 +66,11 @@ class Lines:
 class LiveTable:
     """A row for each component, a column for each stage."""
 
-    def __init__(self, console: Console, request: BuildRequest) -> None:
+    def __init__(self, console: Console, request: BuildRequest, *, linked: bool = False) -> None:
         self._console = console
-        self._stages = request.until.through()
-        self._rows: dict[str, dict[Stage, tuple[Step, float]]] = {name: {} for name in request.components}
+        self._stages: tuple[str, ...] = (*request.until.through(), *([LINK] if linked else []))
+        names = (*request.components, *([MODEL] if linked else []))
+        self._rows: dict[str, dict[str, tuple[Step, float]]] = {name: {} for name in names}
         self._started = time.monotonic()
         self._memory = self._peak = 0
 

@@ -12,6 +12,7 @@ import filelock
 
 from sam3port.errors import UsageError
 from sam3port.machine.cpus import usable_cpus
+from sam3port.port.folder import file_errors
 from sam3port.port.keys import stage_keys
 from sam3port.port.progress import Progress, State, Step
 from sam3port.port.request import BuildRequest
@@ -21,6 +22,7 @@ from sam3port.port.workshop import BuildFailed, Workshop
 
 if TYPE_CHECKING:
     from sam3port.patching.plan import Plan
+    from sam3port.port.stage import Stage
 
 __all__ = ["BuildFailed", "build", "default_store"]
 
@@ -48,27 +50,45 @@ def build(
         UpstreamError: upstream's source is absent or wrong.
         BuildFailed: stages failed; everything else is built.
     """
+    plan, keys = prepare(request, progress)
+    with file_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with the_only_build(out / _LOCK, out, progress), store_for(store, out / ".store") as kept:
+            results = Results(request, plan, keys, out, kept)
+            failures = make_missing(results, progress, out / LOG, jobs)
+            kept.clean()
+    if failures:
+        raise BuildFailed.of(failures, len(keys), out / LOG)
+    return {name: out / name for name in request.components}
+
+
+def prepare(request: BuildRequest, progress: Progress) -> tuple[Plan, dict[str, dict[Stage, str]]]:
+    """What can be checked before the heavy work: the patches that upstream goes through, and the keys of all stages.
+
+    Raises:
+        UsageError, UpstreamError: see `build`.
+    """
     request.sizes()
     request.build_target()
     if request.checkpoint is not None and not request.checkpoint.is_file():
         raise UsageError(f"there is no checkpoint {request.checkpoint}")
     plan = _plan(request, progress)
-    keys = stage_keys(request, plan)
-    out.mkdir(parents=True, exist_ok=True)
-    with _only_build_in(out, progress), _store(store, out) as kept:
-        results = Results(request, plan, keys, out, kept)
-        for name, stage in results.look():
-            progress.step(Step(name, stage, State.CACHED))
-        workshop = Workshop(results, progress, out / LOG, jobs or min(2, usable_cpus()))
-        if results.missing():
-            workshop.run()
-        results.finish()
-        kept.clean()
-    if workshop.failures:
-        listed = "\n  ".join(workshop.failures.values())
-        count = f"{len(workshop.failures)} of {len(keys)} components"
-        raise BuildFailed(f"{count} could not be built:\n  {listed}", workshop.see_log())
-    return {name: out / name for name in request.components}
+    return plan, stage_keys(request, plan)
+
+
+def make_missing(results: Results, progress: Progress, log_file: Path, jobs: int | None) -> dict[str, str]:
+    """Looks for what is there, has the rest made.
+
+    Returns:
+        What went wrong, by component.
+    """
+    for name, stage in results.look():
+        progress.step(Step(name, stage, State.CACHED))
+    workshop = Workshop(results, progress, log_file, jobs or min(2, usable_cpus()))
+    if results.missing():
+        workshop.run()
+    results.finish()
+    return workshop.failures
 
 
 def _plan(request: BuildRequest, progress: Progress) -> Plan:
@@ -83,8 +103,9 @@ def _plan(request: BuildRequest, progress: Progress) -> Plan:
 
 
 @contextlib.contextmanager
-def _only_build_in(out: Path, progress: Progress) -> Iterator[None]:
-    lock = filelock.FileLock(out / _LOCK)
+def the_only_build(lock_file: Path, out: Path, progress: Progress) -> Iterator[None]:
+    """Waits until no other build holds ``lock_file``, and says so."""
+    lock = filelock.FileLock(lock_file)
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:
@@ -97,12 +118,11 @@ def _only_build_in(out: Path, progress: Progress) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _store(given: Store | None, out: Path) -> Iterator[Store]:
-    """The store, or one for this build alone."""
+def store_for(given: Store | None, folder: Path) -> Iterator[Store]:
+    """The store given, or one for this build alone in ``folder``."""
     if given is not None:
         yield given
         return
-    folder = out / ".store"
     shutil.rmtree(folder, ignore_errors=True)
     try:
         yield Store(folder)

@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,6 +28,8 @@ _SOURCES: Final = {
     Stage.COMPILE: ("port/compile.py",),
 }
 """Our own source that a stage's result depends on, besides that of the plugins that are used."""
+
+_LINK_SOURCES: Final = ("port/entries.py", "port/link.py", "port/library.py", "port/compile.py", "machine/features.py")
 
 _VERSIONS: Final = {
     Stage.EXPORT: ("torch", "torchvision", "numpy"),
@@ -68,6 +70,13 @@ def _component_keys(request: BuildRequest, name: str, model: str) -> dict[Stage,
         previous = _digest(previous, stage, *versions, *map(_source, _SOURCES[stage]), *special[stage])
         keys[stage] = previous
     return keys
+
+
+def link_key(request: BuildRequest, keys: Mapping[str, Mapping[Stage, str]]) -> str:
+    """The key of the library that the optimised components of ``request`` are linked to."""
+    versions = [f"{package} {importlib.metadata.version(package)}" for package in _VERSIONS[Stage.COMPILE]]
+    optimised = [f"{name} {keys[name][Stage.OPTIMISE]}" for name in request.components]
+    return _digest("link", *versions, *map(_source, _LINK_SOURCES), *optimised)
 
 
 def upstream_identity(plan: Plan) -> str:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from sam3port.port.stage import Stage
+
+MODEL: Final = "model"
+"""The whole of the components, where a `Step` is about them together."""
+LINK: Final = "link"
+"""What happens to it: besides the stages of components."""
 
 
 class State(StrEnum):
@@ -23,7 +28,9 @@ class Step:
     """A stage of a component changed its state."""
 
     component: str
-    stage: Stage
+    """Or `MODEL`."""
+    stage: Stage | str
+    """Or `LINK`."""
     state: State
     seconds: float = 0.0
     memory: int = 0

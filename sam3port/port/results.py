@@ -26,14 +26,14 @@ class Results:
     """The results of one build's stages."""
 
     def __init__(
-        self, request: BuildRequest, plan: Plan, keys: dict[str, dict[Stage, str]], out: Path, store: Store
+        self, request: BuildRequest, plan: Plan, keys: dict[str, dict[Stage, str]], out: Path | None, store: Store
     ) -> None:
         """
         Args:
             request: what is built.
             plan: the patches that upstream goes through.
             keys: of each stage of each component that is to be built.
-            out: gets a folder for each component.
+            out: gets a folder for each component; None: they are only kept in the store.
             store: keeps results by key.
         """
         self.request, self.keys, self.out = request, keys, out
@@ -49,7 +49,8 @@ class Results:
             The component and the stage of everything found.
         """
         for name, keys in self.keys.items():
-            recover(self.out / name)
+            if self.out is not None:
+                recover(self.out / name)
             for stage, key in keys.items():
                 entry = self._store.find(key) or self._adopt(name, stage, key)
                 if entry is not None:
@@ -58,6 +59,8 @@ class Results:
 
     def _adopt(self, name: str, stage: Stage, key: str) -> Path | None:
         """What an earlier build left in the folder of ``name``, when it is just what this one wants."""
+        if self.out is None:
+            return None
         folder = self.out / name
         try:
             left = json.loads((folder / RECORD).read_text(encoding="utf-8"))["stages"][stage]
@@ -85,6 +88,10 @@ class Results:
         """Where the results of a component lie."""
         return {stage: str(entry) for (owner, stage), entry in self._entries.items() if owner == name}
 
+    def folder(self, name: str, stage: Stage) -> Path:
+        """Where the result of a stage lies."""
+        return self._entries[name, stage]
+
     def exported_bytes(self, name: str) -> int:
         """How large the exported program is, 0 before there is one: a measure of the memory that the rest takes."""
         entry = self._entries.get((name, Stage.EXPORT))
@@ -110,7 +117,7 @@ class Results:
             self._place_if_complete(name)
 
     def _place_if_complete(self, name: str) -> None:
-        if name in self._placed or not all(self.has(name, stage) for stage in self.keys[name]):
+        if self.out is None or name in self._placed or not all(self.has(name, stage) for stage in self.keys[name]):
             return
         self._placed.add(name)
         with replaced(self.out / name) as new:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from sam3port.errors import Sam3PortError, UsageError
+from sam3port.port.progress import LINK, MODEL
 from sam3port.port.request import BuildRequest
 from sam3port.port.stage import EXPORTED, LIBRARY, OPTIMISED, PARAMETERS, RELAX, Stage
 
@@ -56,15 +57,16 @@ def _emitter(events: IO[str]) -> Emit:
 
 
 def work(job: Mapping[str, Any], emit: Emit) -> None:
-    """Does one job: ``export`` of several components from one model, ``lower`` of one component, or ``warm`` for it.
+    """Does one job: ``export`` of several components from one model, ``lower`` of one component, ``warm`` for it, or
+    ``link`` of all.
 
     Args:
-        job: ``kind``, ``request`` (a `BuildRequest` as JSON) and what `_export` or `_lower` read.
+        job: ``kind``, ``request`` (a `BuildRequest` as JSON) and what `_export`, `_lower` or `_link` read.
         emit: gets ``event="start" | "done" | "failed" | "note" | "finished"`` with component and stage.
     """
     request = BuildRequest.from_json(job["request"])
     try:
-        {"export": _export, "lower": _lower, "warm": _warm}[job["kind"]](request, job, emit)
+        {"export": _export, "lower": _lower, "warm": _warm, "link": _link}[job["kind"]](request, job, emit)
     except _Failed:
         pass
     except Exception as error:
@@ -77,7 +79,7 @@ class _Failed(Exception):
 
 
 @contextmanager
-def _stage(component: str, stage: Stage, emit: Emit) -> Iterator[None]:
+def _stage(component: str, stage: Stage | str, emit: Emit) -> Iterator[None]:
     emit(event="start", component=component, stage=stage)
     started = time.perf_counter()
     try:
@@ -86,6 +88,14 @@ def _stage(component: str, stage: Stage, emit: Emit) -> Iterator[None]:
         emit(event="failed", component=component, stage=stage, error=_described(error))
         raise _Failed from error
     emit(event="done", component=component, stage=stage, seconds=time.perf_counter() - started)
+
+
+def _link(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
+    """``optimised``: by component, where Stage OPTIMISE left it; ``folder``: where the library goes."""
+    from sam3port.port.library import make_library
+
+    with _stage(MODEL, LINK, emit):
+        make_library(request, {name: Path(folder) for name, folder in job["optimised"].items()}, Path(job["folder"]))
 
 
 def _described(error: Exception) -> dict[str, str]:

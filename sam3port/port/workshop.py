@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -14,7 +15,8 @@ from sam3port.port.stage import Stage
 
 _HEAVY: Final = 400 * 2**20
 """Bytes of an exported program from which on only one such component is lowered at a time."""
-_POLL: Final = 0.2
+POLL: Final = 0.2
+"""Seconds between two looks at the memory that is used."""
 _EXPORT: Final = "(export)"
 _WARM: Final = "(warm)"
 """What a worker is busy with that does not work on one component; components are never called so."""
@@ -22,6 +24,12 @@ _WARM: Final = "(warm)"
 
 class BuildFailed(Sam3PortError):
     """One or more components could not be built; what was in their folders before is still there."""
+
+    @classmethod
+    def of(cls, failures: Mapping[str, str], count: int, log_file: Path) -> BuildFailed:
+        """The error of these components among ``count``."""
+        listed = "\n  ".join(failures.values())
+        return cls(f"{len(failures)} of {count} components could not be built:\n  {listed}", see_log(log_file))
 
 
 class Workshop:
@@ -114,7 +122,7 @@ class Workshop:
     def _hear_one(self) -> None:
         """Waits a moment for one event."""
         try:
-            worker, event = self._events.get(timeout=_POLL)
+            worker, event = self._events.get(timeout=POLL)
         except queue.Empty:
             self._measure()
             return
@@ -175,7 +183,7 @@ class Workshop:
             if error.get("usage") == "True":
                 raise UsageError(problem, remedy)
             what = "the model cannot be built" if name == _EXPORT else "TVM cannot be loaded"
-            raise BuildFailed(f"{what}: {problem}", remedy or self.see_log())
+            raise BuildFailed(f"{what}: {problem}", remedy or see_log(self._log_file))
         assert name is not None
         self._fail(name, self._results.missing()[name][0], problem, remedy)
 
@@ -187,12 +195,13 @@ class Workshop:
         if said := last_lines(self._log_file):
             fate += f"; the last it said: {said}"
         if worker.busy_with == _WARM:
-            raise BuildFailed(f"TVM cannot be loaded: {fate}", self.see_log())
+            raise BuildFailed(f"TVM cannot be loaded: {fate}", see_log(self._log_file))
         for name, stages in self._results.missing().items():
             exporting = worker.busy_with == _EXPORT and stages[0] is Stage.EXPORT
             if name not in self.failures and (exporting or name == worker.busy_with):
-                self._fail(name, stages[0], fate, self.see_log())
+                self._fail(name, stages[0], fate, see_log(self._log_file))
 
-    def see_log(self) -> str:
-        """Where people find more."""
-        return f"{self._log_file} has all that was printed"
+
+def see_log(log_file: Path) -> str:
+    """Where people find more."""
+    return f"{log_file} has all that was printed"

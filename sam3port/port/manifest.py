@@ -1,0 +1,84 @@
+"""What an artifact says about itself: the content of ``manifest.json``, described in docs/artifact.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import sam3port
+from sam3port.port.entries import ENTRIES, interface
+from sam3port.port.keys import upstream_identity, weights_identity
+from sam3port.runtime.manifest import FORMAT, KIND, MANIFEST
+
+if TYPE_CHECKING:
+    from sam3port.patching.plan import Plan
+    from sam3port.port.library import Machine
+    from sam3port.port.request import BuildRequest
+
+_VERSIONS: Final = ("apache-tvm", "apache-tvm-ffi", "numpy", "tokenizers", "torch", "torchvision")
+
+
+def describe(request: BuildRequest, plan: Plan, machine: Machine, folder: Path) -> dict[str, Any]:
+    """The manifest of the artifact whose other files all lie in ``folder``."""
+    sizes, target = request.sizes(), request.build_target()
+    return {
+        "format": FORMAT,
+        "kind": KIND,
+        "sam3port": sam3port.__version__,
+        "upstream": upstream_identity(plan),
+        "patches": [patch.name for patch in plan.patches],
+        "preset": request.preset,
+        "dtype": request.dtype,
+        "weights": _weights(request),
+        "capacity": dataclasses.asdict(request.capacity),
+        "sizes": {
+            "image_size": sizes.image_size,
+            "mask_size": sizes.mask_size,
+            "num_queries": sizes.num_queries,
+            "text_context": sizes.text_context,
+        },
+        "target": {
+            "name": request.target,
+            "device": target.device,
+            "system": machine.system,
+            "machine": machine.machine,
+            "tvm": machine.tvm,
+            "cpu_features": list(machine.cpu_features),
+        },
+        "library": machine.library,
+        "entries": _entries(request),
+        "files": {
+            file.relative_to(folder).as_posix(): {"sha256": digest(file), "bytes": file.stat().st_size}
+            for file in sorted(folder.rglob("*"))
+            if file.is_file() and file.name != MANIFEST
+        },
+        "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
+    }
+
+
+def digest(file: Path) -> str:
+    """SHA-256, hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _weights(request: BuildRequest) -> dict[str, Any]:
+    if request.checkpoint is None:
+        return {"seed": request.seed}
+    return {"checkpoint": request.checkpoint.name, "sha256": weights_identity(request).rpartition(" ")[2]}
+
+
+def _entries(request: BuildRequest) -> dict[str, Any]:
+    components = {name: request.component(name) for name in request.components}
+    described = {}
+    for entry in ENTRIES:
+        tensors = interface(entry, components, request.sizes())
+        described[entry.name] = {
+            "inputs": [dataclasses.asdict(spec) for spec in tensors.inputs],
+            "outputs": [dataclasses.asdict(spec) for spec in tensors.outputs],
+            "parameters": list(entry.components),
+        }
+    return described
