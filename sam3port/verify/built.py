@@ -46,7 +46,9 @@ def request_of(
 
     there = sorted(file.parent.name for file in folder.glob(f"*/{RECORD}"))
     if not there:
-        raise UsageError(f"{folder} holds no built components", f"build them: sam3port build --out {folder}")
+        raise UsageError(
+            f"{folder} holds no built components", "name those to build: sam3port build COMPONENT... --out DIR"
+        )
     if missing := [name for name in names if name not in there]:
         raise UsageError(f"{folder} does not hold {', '.join(missing)}", f"it holds {', '.join(there)}")
     chosen = tuple(known_components(disable, tuple(names) or tuple(there)))

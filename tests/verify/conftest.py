@@ -13,6 +13,7 @@ from typing import Any
 import filelock
 import pytest
 
+from sam3port.plugins import load_plugins
 from sam3port.upstream.source import Upstream
 from tests.cli.conftest import call
 
@@ -81,7 +82,8 @@ def tiny_proof(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstre
 
 def _make(proof: TinyProof) -> None:
     folder = proof.folder
-    built = call("build", "--preset", "tiny", "--target", "cpu", "--out", str(proof.built), cwd=folder, timeout=1200)
+    wanted = (*load_plugins().components(), "--preset", "tiny", "--target", "cpu", "--out", str(proof.built))
+    built = call("build", *wanted, cwd=folder, timeout=1200)
     (folder / "build.txt").write_text(built.stderr + built.stdout, encoding="utf-8")
     assert built.returncode == 0, built.stderr
     wanted = ("--report", str(proof.reports), "--keep", str(proof.kept))
