@@ -64,7 +64,7 @@ def model_input(pixels: Pixels, side: int) -> NDArray[np.float32]:
     """
     levels = np.arange(256, dtype=np.float32) * np.float32(1 / 255)
     normalised = (levels - np.float32(0.5)) / np.float32(0.5)
-    return normalised[resize(pixels, side, side).transpose(2, 0, 1)][None]
+    return np.ascontiguousarray(normalised[resize(pixels, side, side).transpose(2, 0, 1)][None])
 
 
 def _from_file(name: str) -> Pixels:
