@@ -1,0 +1,148 @@
+"""What to look for, as it is written on the command line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from sam3port.errors import UsageError
+
+if TYPE_CHECKING:
+    import click
+
+    from sam3port.components.component import Capacity
+    from sam3port.runtime.model import EncodedImage
+    from sam3port.runtime.result import Clicked, Result
+
+_SIGNS: Final = {"+": True, "-": False}
+_FORMS: Final = {2: "X,Y", 4: "X0,Y0,X1,Y1"}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A box (x0, y0, x1, y1) or a point (x, y) in pixels, and whether what it shows is wanted."""
+
+    numbers: tuple[float, ...]
+    wanted: bool
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What is asked of every picture."""
+
+    text: str | None
+    boxes: tuple[Example, ...]
+    points: tuple[Example, ...]
+    threshold: float
+    click: bool
+    """Points and box mark one object, instead of showing what is wanted."""
+
+    def check(self) -> None:
+        """What can be said without a model.
+
+        Raises:
+            UsageError: there is nothing to look for, or the parts contradict each other.
+        """
+        if self.text is not None and not self.text.strip():
+            raise UsageError("--text is empty", "name what to look for, or leave --text out")
+        if self.text is None and not self.boxes and not self.points:
+            raise UsageError("there is nothing to look for", "give --text, --box or --point")
+        if not self.click:
+            return
+        if self.text is not None:
+            raise UsageError("--click takes no --text", "mark the object with --point or --box")
+        if len(self.boxes) > 1 or not all(box.wanted for box in self.boxes):
+            raise UsageError("--click takes at most one --box, around the object", "mark the rest with --point X,Y:-")
+
+    def fits(self, capacity: Capacity) -> None:
+        """Raises UsageError when the artifact was built for fewer boxes or points."""
+        counts = [("points", len(self.points), capacity.points)]
+        if not self.click:  # a click has room for its box besides
+            counts.append(("boxes", len(self.boxes), capacity.boxes))
+        for what, given, most in counts:
+            if given > most:
+                raise UsageError(
+                    f"{given} {what} are given, the artifact was built for at most {most}",
+                    f"give fewer, or build another: sam3port build --{what} {given}",
+                )
+
+    def ask(self, image: EncodedImage) -> Result | Clicked:
+        """The picture's answer.
+
+        Raises:
+            UsageError: a box or a point is outside the picture.
+        """
+        points, labels = [point.numbers for point in self.points], [point.wanted for point in self.points]
+        if self.click:
+            box = self.boxes[0].numbers if self.boxes else None
+            # One point may mean a part or the whole; more say which, and one mask is the better answer (upstream's
+            # advice in sam1_task_predictor.py:255).
+            ambiguous = len(self.points) + len(self.boxes) == 1
+            return image.click(points, labels, box, multimask=ambiguous)
+        return image.segment(
+            text=self.text,
+            boxes=[box.numbers for box in self.boxes],
+            box_labels=[box.wanted for box in self.boxes],
+            points=points,
+            point_labels=labels,
+            threshold=self.threshold,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Of numbers and texts."""
+
+        def listed(examples: tuple[Example, ...]) -> list[dict[str, Any]]:
+            return [{"pixels": list(example.numbers), "wanted": example.wanted} for example in examples]
+
+        threshold = None if self.click else self.threshold
+        boxes, points = listed(self.boxes), listed(self.points)
+        return {"text": self.text, "boxes": boxes, "points": points, "threshold": threshold, "click": self.click}
+
+
+def examples(
+    count: int,
+) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], tuple[Example, ...]]:
+    """Click's callback for a repeatable option of that many numbers (2: a point, 4: a box)."""
+
+    def convert(_context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[Example, ...]:
+        return tuple(example(parameter.opts[0], value, count) for value in values)
+
+    return convert
+
+
+def example(option: str, value: str, count: int) -> Example:
+    """Of a value such as ``10,20,110.5,220:-``.
+
+    Raises:
+        UsageError: it is written otherwise, is infinite or no number, or is a box without area.
+    """
+    remedy = f"write {option} {_FORMS[count]}, and :- behind it for what is not wanted"
+    numbers, colon, sign = value.partition(":")
+    if colon and sign.strip() not in _SIGNS:
+        raise UsageError(f"{option} {value}: what follows the colon is neither + nor -", remedy)
+    parts = numbers.split(",")
+    if len(parts) != count:
+        raise UsageError(f"{option} {value}: {len(parts)} numbers instead of {count}", remedy)
+    read = tuple(_number(option, value, part, remedy) for part in parts)
+    if count == 4 and (read[0] >= read[2] or read[1] >= read[3]):
+        raise UsageError(f"{option} {value}: the box has no area; X0 must be less than X1, Y0 less than Y1", remedy)
+    return Example(read, not colon or _SIGNS[sign.strip()])
+
+
+def threshold(_context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Click's callback: 0..1, which NaN is not."""
+    if value is not None and not 0 <= value <= 1:
+        raise UsageError(f"{parameter.opts[0]} {value} is not within 0 and 1", "objects with a score above it are kept")
+    return value
+
+
+def _number(option: str, value: str, part: str, remedy: str) -> float:
+    try:
+        number = float(part)
+    except ValueError:
+        raise UsageError(f"{option} {value}: {part.strip() or 'nothing'!r} is no number", remedy) from None
+    if not math.isfinite(number):
+        raise UsageError(f"{option} {value}: {part.strip()} is no finite number", remedy)
+    return number
