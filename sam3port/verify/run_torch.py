@@ -50,6 +50,7 @@ def main() -> None:
             child.compute(lambda name: _outputs(build, name, _exported(Path(child.request["built"], name))))
         else:
             model = _model(build)
+            _remember_shared(build, child.request["cases"], model)
             child.compute(lambda name: _outputs(build, name, _upstream(build, name, model), double=run is Run.FLOAT64))
 
 
@@ -57,6 +58,17 @@ def _model(build: BuildRequest) -> Any:
     from sam3port.model.build import build_model
 
     return build_model(build.sizes(), seed=build.seed, checkpoint=build.checkpoint, interactive=True)
+
+
+def _remember_shared(build: BuildRequest, names: Iterable[str], model: Any) -> None:
+    from sam3port.verify.shared import remember_shared
+
+    modules = []
+    for name in names:
+        # A component that cannot be made ready fails, with its name, when its turn comes.
+        with contextlib.suppress(Exception):
+            modules.append(build.component(name).module(model, build.sizes()).eval())
+    remember_shared(modules)
 
 
 def _upstream(build: BuildRequest, name: str, model: Any) -> torch.nn.Module:
