@@ -1,4 +1,4 @@
-"""What several components share and is expensive, computed once for each input: `full`'s ViT takes a minute a picture."""
+"""What several components share and is expensive, computed once an input: `full`'s ViT takes a minute a picture."""
 
 from __future__ import annotations
 
