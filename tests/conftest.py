@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import filelock
 import pytest
 
 from sam3port.upstream.source import Upstream, ensure
@@ -133,3 +134,17 @@ def upstream_python(upstream_source: Upstream, tmp_path: Path) -> Iterator[RunPy
         )
 
     yield run
+
+
+@pytest.fixture(scope="session")
+def tiny_artifact(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstream) -> Path:
+    """What ``sam3port build --preset tiny`` makes: one for all tests and workers. Not to be written to: copy it."""
+    assert upstream_source.pinned
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny_artifact"
+    with filelock.FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():  # it appears by a rename
+            command = [sys.executable, "-m", "sam3port", "build", "--preset", "tiny", "--out", str(folder)]
+            built = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=1200)
+            assert built.returncode == 0, built.stderr
+    return folder

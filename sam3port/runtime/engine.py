@@ -14,7 +14,7 @@ from sam3port.errors import Sam3PortError, UsageError
 from sam3port.machine.cpus import configure_threads
 from sam3port.port import parameters
 from sam3port.runtime.artifact import Artifact, device
-from sam3port.runtime.manifest import BUILD_AGAIN, components
+from sam3port.runtime.manifest import BUILD_AGAIN, MANIFEST, components
 
 Handles = Mapping[str, Any]
 """TVM's tensors by name, on the device."""
@@ -59,13 +59,13 @@ class Engine:
 
         Raises:
             Sam3PortError: the device failed (its memory is full, for example).
-            UsageError: called in another process than the one that loaded it.
+            UsageError: called in another process than the one that loaded it; the manifest was edited.
         """
         return self._in_worker(lambda: self._call(entry, given))
 
     def arrays(self, handles: Handles, *names: str) -> list[NDArray[Any]]:
         """Copies of these tensors in main memory."""
-        return self._in_worker(lambda: [handles[name].numpy() for name in names])
+        return self._in_worker(lambda: [self._named(handles, name).numpy() for name in names])
 
     def _load(self, threads: int | None) -> None:
         import tvm
@@ -111,12 +111,12 @@ class Engine:
         declared = self._entries[entry]
         inputs = []
         for spec in declared.inputs:
-            value = given[spec.name]
+            value = self._named(given, spec.name)
             if isinstance(value, np.ndarray):
-                if value.shape != spec.shape or value.dtype.name != spec.dtype:
-                    raise Sam3PortError(
-                        f"{entry} takes {spec.name} as {spec.dtype}{list(spec.shape)},"
-                        f" got {value.dtype.name}{list(value.shape)}"
+                found = f"{value.dtype.name}{list(value.shape)}"
+                if found != f"{spec.dtype}{list(spec.shape)}":
+                    raise self._contradiction(
+                        f"{entry} takes {spec.name} as {spec.dtype}{list(spec.shape)}, not {found}"
                     )
                 value = self._copied(value)
             inputs.append(value)
@@ -124,7 +124,18 @@ class Engine:
             results = self._functions[entry](*inputs, *self._weights_of[entry])
         except (RuntimeError, ValueError, TypeError, MemoryError) as error:
             raise Sam3PortError(f"{entry} failed: {_line(error)}", "give it more memory, or build it again") from error
+        if len(results) != len(declared.outputs):
+            raise self._contradiction(f"{entry} returns {len(results)} tensors, not {len(declared.outputs)}")
         return {spec.name: result for spec, result in zip(declared.outputs, results, strict=True)}
+
+    def _named(self, tensors: Mapping[str, Any], name: str) -> Any:
+        if name not in tensors:
+            raise self._contradiction(f"nothing gives {name}")
+        return tensors[name]
+
+    def _contradiction(self, what: str) -> UsageError:
+        """The files are as they were built, so it is the manifest that was edited."""
+        return UsageError(f"{self._artifact.folder / MANIFEST} contradicts the model: {what}", BUILD_AGAIN)
 
     def _in_worker(self, work: Callable[[], _Result]) -> _Result:
         if os.getpid() != self._process:
