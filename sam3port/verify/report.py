@@ -107,10 +107,10 @@ def markdown(proof: Proof, command: str) -> str:
         "the largest absolute error that each stage added: patched against unpatched PyTorch, the exported program"
         " against that, TVM against the exported program.",
         "",
-        "| component | output | cases | max abs | mean abs | max rel | within 1e-5 | of tolerance | ratio | "
+        "| component | output | cases | max abs | mean abs | max rel | within 1e-5 | own | of tolerance | ratio | "
         + " | ".join(STAGES)
         + " | |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|" + "--:|" * len(STAGES) + "---|",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|" + "--:|" * len(STAGES) + "---|",
     ]
     for group in worst_by_output(proof):
         stages = [max(v.stages.get(stage, math.inf) for v in group) for stage in STAGES]
@@ -122,6 +122,7 @@ def markdown(proof: Proof, command: str) -> str:
             f"{max(v.error.mean_absolute for v in group):.2e}",
             f"{max(v.error.max_relative for v in group):.2e}",
             f"{min(v.error.strict_share for v in group):.2%}",
+            f"{max(v.own for v in group):.1e}",
             f"{max(v.error.excess for v in group):.3f}",
             f"{max(v.ratio for v in group):.2f}",
             *(f"{stage:.1e}" for stage in stages),

@@ -59,7 +59,7 @@ def _remember(module: torch.nn.Module) -> None:
             known[key] = compute(*args, **kwargs)
         return pytree.tree_map(lambda value: value.clone() if hasattr(value, "clone") else value, known[key])
 
-    module.forward = forward  # type: ignore[assignment]
+    module.forward = forward
 
 
 def _digest(arguments: Any) -> str:

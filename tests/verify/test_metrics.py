@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from sam3port.components.component import TensorSpec, Tolerance
-from sam3port.verify.judge import MAX_RATIO, Runs, judge
+from sam3port.verify.judge import MAX_RATIO, Runs, Verdict, judge
 from sam3port.verify.metrics import Difference, difference, own_error, typical, yardstick
 
 FINITE = st.floats(-1e6, 1e6, width=32)
@@ -123,6 +123,26 @@ def test_an_error_within_the_tolerance_but_far_from_float64_fails() -> None:
     assert verdict.error.excess < 1
     assert verdict.ratio > MAX_RATIO
     assert not verdict.passed
+
+
+def test_nothing_has_to_be_nearer_to_upstream_than_upstream_is_to_the_exact_result() -> None:
+    """A query of the decoder whose boxes feed on their own rounding: upstream is off there, the port is not."""
+    reference = GOOD.copy()
+    reference[1, 3] += 3e-3
+
+    def of(compiled: np.ndarray) -> Verdict:
+        seen = Runs(reference, GOOD.astype(np.float64), reference, reference, compiled)
+        return judge("c", "seed 1000", SPEC, seen, Tolerance())
+
+    nearer = GOOD.copy()
+    nearer[1, 3] += 4e-4
+    assert of(nearer).passed
+    assert of(nearer).own == pytest.approx(3e-3, rel=1e-3)
+    assert not of(GOOD - np.float32(4e-3)).passed, "nearly as far on the other side"
+    # Where upstream is exact nothing changes.
+    off = GOOD.copy()
+    off[0, 0] += 2.2e-4
+    assert not judge("c", "seed 1000", SPEC, runs(off), Tolerance()).passed
 
 
 @pytest.mark.parametrize("wrong", [GOOD[:2], GOOD.astype(np.float64), np.full_like(GOOD, np.nan)])
