@@ -33,7 +33,7 @@ class EncodedImage:
         self.pixels = pixels
         """(height, width, 3) RGB uint8, upright."""
         self.features = features
-        """What ``encode_image`` returned, on the device, by name."""
+        """Of what ``encode_image`` returned, what prompts are answered with: on the device, by name."""
 
     @property
     def width(self) -> int:

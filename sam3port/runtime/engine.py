@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from textwrap import shorten
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from sam3port.errors import Sam3PortError, UsageError
 from sam3port.machine.cpus import configure_threads
 from sam3port.port import parameters
 from sam3port.runtime.artifact import Artifact, device
+from sam3port.runtime.linking import linked
 from sam3port.runtime.manifest import BUILD_AGAIN, MANIFEST, components
 
 Handles = Mapping[str, Any]
@@ -21,6 +23,7 @@ Handles = Mapping[str, Any]
 
 _ALIGNMENT: Final = 64
 """Bytes: what TVM's kernels were told about the address of a tensor."""
+_LONGEST_LINE: Final = 240
 _Result = TypeVar("_Result")
 
 
@@ -72,15 +75,16 @@ class Engine:
         from tvm import relax
 
         configure_threads(threads)
-        artifact = self._artifact
-        self._device = device(artifact.manifest)
+        artifact, manifest = self._artifact, self._artifact.manifest
+        self._device = device(manifest)
+        file = linked(artifact.library, manifest.files[manifest.library].sha256)
         try:
-            library = tvm.runtime.load_module(str(artifact.library))
+            library = tvm.runtime.load_module(str(file))
             self._machine = relax.VirtualMachine(library, self._device)
             self._functions = {name: self._machine[name] for name in self._entries}
         except (RuntimeError, AttributeError, ValueError, OSError) as error:
             raise UsageError(f"{artifact.library} cannot be loaded: {_line(error)}", BUILD_AGAIN) from error
-        weights = {name: self._weights(name) for name in components(artifact.manifest)}
+        weights = {name: self._weights(name) for name in components(manifest)}
         self._weights_of = {
             name: [tensor for component in entry.parameters for tensor in weights[component]]
             for name, entry in self._entries.items()
@@ -147,6 +151,6 @@ class Engine:
 
 
 def _line(error: BaseException) -> str:
-    """The last line that says something: TVM puts where it happened above it."""
+    """The last line that says something, of reasonable length: TVM puts where it happened above it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return shorten(lines[-1], _LONGEST_LINE, placeholder=" ...") if lines else type(error).__name__

@@ -98,4 +98,7 @@ class Model:
 
     def _encode(self, pixels: Pixels) -> EncodedImage:
         image = pictures.model_input(pixels, self.manifest.sizes.image_size)
-        return EncodedImage(self, pixels, self.engine.call("encode_image", {"image": image}))
+        found = self.engine.call("encode_image", {"image": image})
+        # The rest would only occupy the device: positions that are constants, levels that nothing reads.
+        read = {spec.name for entry in ("ground", "click") for spec in self.manifest.entries[entry].inputs}
+        return EncodedImage(self, pixels, {name: found[name] for name in found if name in read})
