@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sam3port.cli.options import disable_option, upstream_option
+from sam3port.cli.options import disable_option, given, target_options, upstream_option
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--resolution", type=int, metavar="N", help="Side of the image in pixels, instead of the preset's.")
 @click.option("--target", default="cpu", show_default=True, metavar="NAME", help="What to compile for.")
 @click.option("--dtype", default="float32", show_default=True, metavar="TYPE", help="What to compute in.")
+@target_options
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Weights from a seed (default: 0).")
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Weights from sam3.pt.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build"), show_default=True)
@@ -40,6 +41,9 @@ def build(
     resolution: int | None,
     target: str,
     dtype: str,
+    mcpu: str | None,
+    triple: str | None,
+    arch: str | None,
     seed: int | None,
     checkpoint: Path | None,
     out: Path,
@@ -77,6 +81,7 @@ def build(
         resolution=resolution,
         target=target,
         dtype=dtype,
+        target_options=given(mcpu=mcpu, triple=triple, arch=arch),
         seed=None if checkpoint else seed or 0,
         checkpoint=checkpoint,
         capacity=Capacity(prompts=prompts, points=points, boxes=boxes),

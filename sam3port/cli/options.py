@@ -33,5 +33,21 @@ def disable_option(function: F) -> F:
     )(function)
 
 
+def target_options(function: F) -> F:
+    """``--mcpu``, ``--triple``, ``--arch``: what `sam3port.port.request.BuildRequest.target_options` holds."""
+    for option in (
+        click.option("--arch", metavar="NAME", help="Target cuda: the GPU's architecture, sm_80 (usual), sm_90a, ..."),
+        click.option("--triple", metavar="NAME", help="Target cpu: another machine, aarch64-linux-gnu, ..."),
+        click.option("--mcpu", metavar="NAME", help="Target cpu: another CPU than this one's, x86-64-v3, ..."),
+    ):
+        function = option(function)
+    return function
+
+
+def given(**options: str | None) -> dict[str, str]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def _split(_ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name.strip() for value in values for name in value.split(",") if name.strip())

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sam3port.cli.options import disable_option, upstream_option
+from sam3port.cli.options import disable_option, given, target_options, upstream_option
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
     from sam3port.port.request import BuildRequest
     from sam3port.verify.proof import Proof
 
-_BUILT_OPTIONS: Final = ("preset", "resolution", "target", "dtype", "seed", "checkpoint", "points", "boxes", "prompts")
+_BUILT_OPTIONS: Final = (
+    *("preset", "resolution", "target", "dtype", "mcpu", "triple", "arch"),
+    *("seed", "checkpoint", "points", "boxes", "prompts"),
+)
 """Options that say what is built; with --built they must say what was built."""
 
 
@@ -28,6 +31,7 @@ _BUILT_OPTIONS: Final = ("preset", "resolution", "target", "dtype", "seed", "che
 @click.option("--resolution", type=int, metavar="N", help="Side of the image in pixels, instead of the preset's.")
 @click.option("--target", default="cpu", show_default=True, metavar="NAME", help="What to compile for.")
 @click.option("--dtype", default="float32", show_default=True, metavar="TYPE", help="What to compute in.")
+@target_options
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Weights from a seed (default: 0).")
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Weights from sam3.pt.")
 @click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Most points in a prompt.")
@@ -75,6 +79,7 @@ def verify(
         request = _of_built(context, built, components, upstream, disable)
     else:
         request = _asked(components, options, upstream, disable)
+    request.refuse_to_run_without_device()
     with _folder(request, built, jobs, no_cache) as folder:
         proof = _prove(request, folder, seeds, keep)
     _print(proof)
@@ -90,13 +95,15 @@ def _asked(
     components: tuple[str, ...], options: dict[str, Any], upstream: Path | None, disable: tuple[str, ...]
 ) -> BuildRequest:
     from sam3port.components.component import Capacity
-    from sam3port.port.request import BuildRequest, known_components
+    from sam3port.port.request import TARGET_OPTIONS, BuildRequest, known_components
 
     capacity = {name: options.pop(name) for name in ("points", "boxes", "prompts")}
     if options["checkpoint"] is None and options["seed"] is None:
         options["seed"] = 0
+    chosen = given(**{name: options.pop(name) for name in TARGET_OPTIONS})
     request = BuildRequest(
         components=tuple(known_components(disable, components)),
+        target_options=chosen,
         capacity=Capacity(**capacity),
         upstream=upstream,
         disable=disable,
@@ -112,8 +119,8 @@ def _of_built(
 ) -> BuildRequest:
     from sam3port.verify.built import is_current, request_of
 
-    given = click.core.ParameterSource.COMMANDLINE
-    asked = {name: context.params[name] for name in _BUILT_OPTIONS if context.get_parameter_source(name) is given}
+    by_hand = click.core.ParameterSource.COMMANDLINE
+    asked = {name: context.params[name] for name in _BUILT_OPTIONS if context.get_parameter_source(name) is by_hand}
     request = request_of(built, components, asked, upstream=upstream, disable=disable)
     if not is_current(built, request):
         click.echo(f"{built} was made by another state of sam3port, its plugins or TVM than this one", err=True)
@@ -153,6 +160,7 @@ def _command(request: BuildRequest, components: tuple[str, ...], seeds: int) -> 
     words = ["sam3port", "verify", *components, "--preset", request.preset]
     words += ["--resolution", str(request.resolution)] if request.resolution else []
     words += ["--target", request.target, "--dtype", request.dtype]
+    words += [word for name, value in request.target_options.items() for word in (f"--{name}", value)]
     words += ["--checkpoint", request.checkpoint.name] if request.checkpoint else ["--seed", str(request.seed)]
     for name, usual in (("points", 8), ("boxes", 8), ("prompts", 1)):
         chosen = getattr(request.capacity, name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -150,26 +151,21 @@ def _upstream(explicit: Path | None) -> Iterator[Finding]:
 
 
 def _targets() -> list[TargetFinding]:
-    """Asks TVM and torch in an interpreter of their own: a broken library must not take doctor down."""
-    tvm = _ask(
-        "import tvm; f = tvm.get_global_func\nprint(*[n for n in ('llvm', 'cuda', 'metal')"
-        " if f('target.build.' + n, True)])"
-    )
-    devices = _ask("import tvm; print(*[n for n in ('cuda', 'metal') if tvm.device(n).exist])")
-    if tvm is None or devices is None:
+    """Asks TVM in an interpreter of its own: a broken library must not take doctor down."""
+    from sam3port.plugins import load_plugins
+
+    said = _ask("from sam3port.targets.look import main; main()")
+    if said is None:
         broken = ["TVM cannot be imported: pip install 'apache-tvm>=0.27,<0.28'"]
-        return [TargetFinding(name, False, False, broken) for name in ("cpu", "cuda", "metal")]
-    has: Callable[[str], bool] = tvm.split().__contains__
-    on: Callable[[str], bool] = devices.split().__contains__
-    cpu = [] if has("llvm") else ["a TVM with LLVM"]
-    cuda = ([] if has("cuda") else ["a TVM with CUDA"]) + ([] if shutil.which("nvcc") else ["nvcc, to build"])
-    metal = [] if has("metal") else ["a TVM with Metal"]
-    cuda_device = [] if on("cuda") else ["a CUDA device, to run"]
-    metal_device = [] if on("metal") else ["a Metal device (macOS), to run"]
+        return [TargetFinding(name, False, False, broken) for name in load_plugins().targets()]
     return [
-        TargetFinding("cpu", not cpu, not cpu, cpu),
-        TargetFinding("cuda", not cuda, on("cuda"), cuda + cuda_device),
-        TargetFinding("metal", not metal, on("metal"), metal + metal_device),
+        TargetFinding(
+            found["target"],
+            not found["to_build"],
+            not found["to_run"],
+            [f"{what}, to {do}" for do in ("build", "run") for what in found[f"to_{do}"]],
+        )
+        for found in json.loads(said)
     ]
 
 

@@ -7,27 +7,39 @@ from typing import TYPE_CHECKING, Any
 
 from sam3port.errors import Sam3PortError
 from sam3port.port.optimise import alone
+from sam3port.port.stage import LIBRARY, OBJECTS
 
 if TYPE_CHECKING:
     from sam3port.targets.target import BuildTarget
 
 
-def compile_library(module: Any, target: BuildTarget, file: Path) -> None:
-    """Compiles ``main`` and all that it calls to the shared library ``file``."""
+def compile_library(module: Any, target: BuildTarget, folder: Path) -> None:
+    """Compiles ``main`` and all that it calls to the library of `library_name` in ``folder``."""
     import tvm
 
     executable = tvm.compile(alone(module, "main"), target=target.target())
-    export_library(executable, file)
+    export_library(executable, target, folder / library_name(target.target()))
 
 
-def export_library(executable: Any, file: Path) -> None:
+def library_name(target: Any) -> str:
+    """`LIBRARY`, or `OBJECTS` for a ``tvm.target.Target`` that this machine's linker cannot link for."""
+    from sam3port.port.library import place
+
+    host = target if target.kind.name == "llvm" else target.host
+    triple = str(host.attrs.get("mtriple", "")) if host is not None else ""
+    return LIBRARY if place(triple) == place("") else OBJECTS
+
+
+def export_library(executable: Any, target: BuildTarget, file: Path) -> None:
     """Links what ``tvm.compile`` returned.
 
     Raises:
         Sam3PortError: there is no compiler to link with, or it fails.
     """
     try:
-        executable.export_library(str(file))
+        target.export(executable, file)
+    except Sam3PortError:
+        raise
     except RuntimeError as error:
         raise Sam3PortError(
             f"the library cannot be linked: {str(error).strip().splitlines()[-1]}",

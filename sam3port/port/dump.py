@@ -35,6 +35,8 @@ def dump(built: Path, folder: Path) -> list[Path]:
 
 
 def _instructions(library: Path) -> str:
+    if not library.exists():
+        return "compiled for another machine: this one cannot load it\n"
     import tvm
     from tvm import relax
 

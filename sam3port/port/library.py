@@ -54,7 +54,7 @@ def make_library(request: BuildRequest, optimised: Mapping[str, Path], folder: P
     module = link(modules, components, request.sizes(), target)
     machine = _machine(target.target())
     executable = tvm.compile(module, target=target.target())
-    export_library(executable, folder / machine.library)
+    export_library(executable, target, folder / machine.library)
     (folder / MACHINE).write_text(json.dumps(asdict(machine), indent=1), encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sam3port.components.component import Capacity
 from sam3port.errors import UsageError
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from sam3port.targets.target import BuildTarget
 
 
+TARGET_OPTIONS: Final = ("mcpu", "triple", "arch")
+"""What can be asked of targets; each says which of them it has."""
+
+
 @dataclass(frozen=True)
 class BuildRequest:
     """Everything that decides what comes out. Travels to the worker processes as JSON."""
@@ -27,6 +31,8 @@ class BuildRequest:
     resolution: int | None = None
     target: str = "cpu"
     dtype: str = "float32"
+    target_options: Mapping[str, str] = field(default_factory=dict)
+    """Of `TARGET_OPTIONS`, those that were given."""
     seed: int | None = 0
     checkpoint: Path | None = None
     capacity: Capacity = field(default_factory=Capacity)
@@ -73,7 +79,7 @@ class BuildRequest:
         """The target.
 
         Raises:
-            UsageError: there is none of that name, or it does not compute in that type.
+            UsageError: there is none of that name, it does not compute in that type, or it has no such option.
         """
         from sam3port.plugins import load_plugins, switched_off
 
@@ -85,7 +91,21 @@ class BuildRequest:
             raise UsageError(
                 f"the target {self.target} cannot compute in {self.dtype}", f"it can in {', '.join(chosen.dtypes)}"
             )
-        return chosen(self.dtype)
+        if refused := [f"--{option}" for option in self.target_options if option not in chosen.options]:
+            has = " and ".join(f"--{option}" for option in chosen.options)
+            raise UsageError(
+                f"the target {self.target} has no {' and no '.join(refused)}",
+                f"it has {has}" if has else "leave it away",
+            )
+        return chosen(self.dtype, self.target_options) if self.target_options else chosen(self.dtype)
+
+    def refuse_to_run_without_device(self) -> None:
+        """Raises UsageError when this machine cannot run what is built for the target."""
+        if missing := self.build_target().missing_to_run():
+            raise UsageError(
+                f"what is built for the target {self.target} cannot run here: it needs {' and '.join(missing)}",
+                "`sam3port doctor` says which targets can; building needs no device",
+            )
 
 
 def known_components(disable: tuple[str, ...] = (), names: tuple[str, ...] = ()) -> dict[str, type[Component]]:

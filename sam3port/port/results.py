@@ -97,6 +97,10 @@ class Results:
         entry = self._entries.get((name, Stage.EXPORT))
         return (entry / EXPORTED).stat().st_size if entry is not None else 0
 
+    def room(self) -> int:
+        """Bytes that are free where results are written."""
+        return shutil.disk_usage(self._store.root).free
+
     def begin(self, name: str, stage: Stage) -> str:
         """A folder for the files of a stage that is about to run."""
         self._writing[name, stage] = self._store.begin()
@@ -124,9 +128,9 @@ class Results:
             stages = {}
             for stage, key in self.keys[name].items():
                 entry = self._entries[name, stage]
-                for file in stage.files:
+                sizes = {f.name: f.stat().st_size for f in sorted(entry.iterdir()) if f.name != _ENTRY}
+                for file in sizes:
                     link(entry / file, new / file)
-                sizes = {file: (entry / file).stat().st_size for file in stage.files}
                 took = json.loads((entry / _ENTRY).read_text(encoding="utf-8"))
                 stages[str(stage)] = {"key": key, "files": sizes, **took}
             record = {**self._record(name), "stages": stages}
@@ -141,6 +145,7 @@ class Results:
             "preset": request.preset,
             "resolution": sizes.image_size,
             "target": request.target,
+            "target_options": request.target_options,
             "device": request.build_target().device,
             "dtype": request.dtype,
             "weights": weights,

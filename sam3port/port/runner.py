@@ -39,7 +39,7 @@ class Compiled:
         self.inputs = tuple(_spec(entry) for entry in record["inputs"])
         self.outputs = tuple(_spec(entry) for entry in record["outputs"])
         configure_threads()
-        device = tvm.device(record["device"], 0)
+        device = _device(folder, record)
         self._machine = relax.VirtualMachine(tvm.runtime.load_module(str(folder / LIBRARY)), device)
         self._device = device
         self._weights = [self._tensor(tensor) for tensor in parameters.read(folder / PARAMETERS).values()]
@@ -105,6 +105,20 @@ def in_order(component: str, specs: Sequence[TensorSpec], given: Arrays) -> list
                 "build it for that shape, or pad to the capacity that it was built for",
             )
     return [given[spec.name] for spec in specs]
+
+
+def _device(folder: Path, record: dict[str, Any]) -> Any:
+    import tvm
+
+    if not (folder / LIBRARY).exists():
+        raise InputError(f"{folder} was built for another machine", "link and run it there, or build it here")
+    device = tvm.device(record["device"], 0)
+    if not device.exist:
+        raise InputError(
+            f"{folder} runs on a {record['device']} device, and this machine has none",
+            "run it where there is one, or build for another: --target cpu",
+        )
+    return device
 
 
 def _spec(entry: dict[str, Any]) -> TensorSpec:

@@ -44,6 +44,8 @@ EXPORTED: Final = "exported.pt2"
 RELAX: Final = "relax.json"
 OPTIMISED: Final = "optimised.json"
 LIBRARY: Final = "lib.so"
+OBJECTS: Final = "lib.tar"
+"""In place of `LIBRARY`: object code for another machine's linker."""
 PARAMETERS: Final = "params.safetensors"
 RECORD: Final = "stage.json"
 
@@ -54,6 +56,7 @@ FILES: Final[dict[Stage, tuple[str, ...]]] = {
     Stage.PACK: (PARAMETERS,),
     Stage.COMPILE: (LIBRARY,),
 }
+"""Cross builds leave `OBJECTS` in place of `LIBRARY`."""
 
 
 def stage_named(name: str) -> Stage:

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 from sam3port.errors import Sam3PortError, UsageError
 from sam3port.port.progress import LINK, MODEL
 from sam3port.port.request import BuildRequest
-from sam3port.port.stage import EXPORTED, LIBRARY, OPTIMISED, PARAMETERS, RELAX, Stage
+from sam3port.port.stage import EXPORTED, OPTIMISED, PARAMETERS, RELAX, Stage
 
 if TYPE_CHECKING:
     from sam3port.components.component import Component
@@ -192,7 +192,7 @@ def _lower(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
     if folder := folders.get(Stage.COMPILE):
         with _stage(name, Stage.COMPILE, emit):
             module = loaded(Stage.OPTIMISE, OPTIMISED)
-            compilation.compile_library(module, target, folder / LIBRARY)
+            compilation.compile_library(module, target, folder)
 
 
 if __name__ == "__main__":

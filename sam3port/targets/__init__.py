@@ -13,5 +13,7 @@ if TYPE_CHECKING:
 @hookimpl
 def sam3port_targets() -> list[type[BuildTarget]]:
     from sam3port.targets.cpu import CpuTarget
+    from sam3port.targets.cuda import CudaTarget
+    from sam3port.targets.metal import MetalTarget
 
-    return [CpuTarget]
+    return [CpuTarget, CudaTarget, MetalTarget]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 
@@ -16,9 +18,13 @@ class BuildTarget(ABC):
     """TVM's name of the device that runs what was built: ``cpu``, ``cuda``, ``metal``."""
     dtypes: ClassVar[tuple[str, ...]] = ("float32",)
     """What ``--dtype`` may be: the type that the matrix products compute in."""
+    options: ClassVar[tuple[str, ...]] = ()
+    """What else can be chosen: names of `sam3port.port.request.TARGET_OPTIONS`, ``mcpu`` for ``--mcpu``."""
 
-    def __init__(self, dtype: str = "float32") -> None:
+    def __init__(self, dtype: str = "float32", options: Mapping[str, str] | None = None) -> None:
         self.dtype = dtype
+        self.chosen = dict(options or {})
+        """The value of each option that was given."""
 
     @abstractmethod
     def target(self) -> Any:
@@ -40,3 +46,32 @@ class BuildTarget(ABC):
     @abstractmethod
     def identity(self) -> str:
         """Everything about machine and target that changes the code; part of the cache's keys. Imports no tvm."""
+
+    def check(self) -> None:  # noqa: B027 - most targets have nothing to check
+        """Called before any work of a build.
+
+        Raises:
+            UsageError: an option names something that there is not.
+            Sam3PortError: this machine cannot compile for the target; it says what is missing.
+        """
+
+    def missing_to_build(self) -> list[str]:
+        """What this machine lacks to compile for the target, for people; empty when it has everything."""
+        return []
+
+    def missing_to_run(self) -> list[str]:
+        """What this machine lacks to run what was compiled for the target, for people."""
+        import tvm
+
+        return [] if tvm.device(self.device, 0).exist else [f"a {self.device} device"]
+
+    def export(self, executable: Any, file: Path) -> None:
+        """Writes what ``tvm.compile`` returned to ``file``.
+
+        A shared library, or for another machine's linker a ``.tar`` of object code.
+
+        Raises:
+            KernelError: a kernel cannot run on the device.
+            RuntimeError: the linker fails.
+        """
+        executable.export_library(str(file))

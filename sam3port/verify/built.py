@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sam3port.components.component import Capacity
 from sam3port.errors import UsageError
-from sam3port.port.request import BuildRequest, known_components
+from sam3port.port.request import TARGET_OPTIONS, BuildRequest, known_components
 from sam3port.port.stage import RECORD
 
 if TYPE_CHECKING:
     from sam3port.components.component import Component
     from sam3port.model.preset import Preset
 
-_SHARED: Final = ("preset", "resolution", "target", "dtype", "weights", "capacity", "upstream", "patches")
+_SHARED: Final = (
+    *("preset", "resolution", "target", "target_options", "dtype"),
+    *("weights", "capacity", "upstream", "patches"),
+)
 """What all components of a folder have to agree on to be verified at once."""
 
 
@@ -35,7 +38,8 @@ def request_of(
         folder: holds a folder for each component.
         names: the components wanted; none means all that are there.
         asked: what the user asked for by name; it has to be what was built. Keys: ``preset``, ``resolution``,
-            ``target``, ``dtype``, ``seed``, ``checkpoint``, ``points``, ``boxes``, ``prompts``.
+            ``target``, ``dtype``, ``mcpu``, ``triple``, ``arch``, ``seed``, ``checkpoint``, ``points``, ``boxes``,
+            ``prompts``.
         upstream: as in `BuildRequest`.
         disable: as in `BuildRequest`.
 
@@ -86,6 +90,8 @@ def _request(
 ) -> BuildRequest:
     weights, capacity = shared["weights"], shared["capacity"]
     built = {**{key: shared[key] for key in ("preset", "resolution", "target", "dtype")}, **capacity}
+    options = dict(shared["target_options"])
+    built |= {name: options.get(name) for name in TARGET_OPTIONS}
     built |= {"seed": weights.get("seed"), "checkpoint": weights.get("checkpoint")}
     for name, value in asked.items():
         # A checkpoint may have moved: what counts is its content, which the comparison is about.
@@ -106,6 +112,7 @@ def _request(
         resolution=None if built["resolution"] == usual else built["resolution"],
         target=built["target"],
         dtype=built["dtype"],
+        target_options=options,
         seed=built["seed"] if checkpoint is None else None,
         checkpoint=None if checkpoint is None else Path(checkpoint),
         capacity=Capacity(**capacity),

@@ -18,6 +18,7 @@ REQUEST = BuildRequest(
     preset="full",
     resolution=672,
     target="cpu",
+    target_options={"mcpu": "x86-64-v3", "triple": "x86_64-linux-gnu"},
     dtype="float32",
     seed=None,
     checkpoint=Path("/somewhere/sam3.pt"),
@@ -35,7 +36,17 @@ def test_it_travels_as_json() -> None:
 
 
 SAME = {"target", "dtype"}
-"""There is one target only, in one type."""
+"""The usual target has this option and its one type."""
+
+
+@pytest.mark.parametrize(
+    ("target", "option", "has"),
+    [("cpu", "arch", "--mcpu and --triple"), ("cuda", "mcpu", "--arch"), ("metal", "triple", "leave it away")],
+)
+def test_an_option_of_another_target_is_refused(target: str, option: str, has: str) -> None:
+    with pytest.raises(UsageError, match=f"target {target} has no --{option}") as caught:
+        replace(REQUEST, target=target, target_options={option: "x"}).build_target()
+    assert has in caught.value.remedy
 
 
 def test_relative_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

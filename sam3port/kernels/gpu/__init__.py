@@ -1,0 +1,1 @@
+"""Schedules and legalisations for GPUs: CUDA and Metal share them."""
