@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -106,6 +108,27 @@ def test_from_python(tiny_artifact: Path, photo: Path, tmp_path: Path) -> None:
     # TVM looks for torch where it is installed, to exchange tensors with it. Nothing of ours asks for anything.
     refused = {name.partition(".")[0] for name in ran.stdout.rpartition("refused:")[2].split()}
     assert "torch" in refused
+
+
+def test_the_documented_program(tiny_artifact: Path, photo: Path, tmp_path: Path) -> None:
+    document = (PACKAGE.parent / "docs" / "DEPLOYMENT.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", document, flags=re.DOTALL)
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "tiny").symlink_to(tiny_artifact)
+    ran = closed(program, artifact=tiny_artifact, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert re.match(r"(\d+) \(\1, 512, 512\) \[", ran.stdout), ran.stdout
+    assert (
+        Image.open(tmp_path / "overlay.png").size == Image.open(tmp_path / "clicked.png").size == Image.open(photo).size
+    )
+
+
+def test_from_the_command_line(tiny_artifact: Path, photo: Path, tmp_path: Path) -> None:
+    code = "from sam3port.cli.main import main; main(sys.argv[2:])"
+    given = ("segment", photo, "--artifact", tiny_artifact, "--text", "face", "--threshold", "0.3", "--out", "out")
+    ran = closed(code, *given, artifact=tiny_artifact, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads((tmp_path / "out" / "annotations.json").read_text())["annotations"]
 
 
 @pytest.mark.parametrize("file", RUN, ids=lambda file: str(file.relative_to(PACKAGE)))
