@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sam3port.errors import UpstreamError, UsageError
-from sam3port.port.build import BuildFailed, make_missing, prepare, store_for, the_only_build
+from sam3port.port.build import make_missing, prepare, store_for, the_only_build
 from sam3port.port.entries import linked_components
+from sam3port.port.errors import BuildFailed
 from sam3port.port.folder import file_errors, put_in_place
 from sam3port.port.keys import link_key
 from sam3port.port.library import read_machine

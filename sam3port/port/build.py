@@ -12,13 +12,15 @@ import filelock
 
 from sam3port.errors import UsageError
 from sam3port.machine.cpus import usable_cpus
+from sam3port.port.errors import BuildFailed
 from sam3port.port.folder import file_errors
 from sam3port.port.keys import stage_keys
 from sam3port.port.progress import Progress, State, Step
 from sam3port.port.request import BuildRequest
 from sam3port.port.results import Results
 from sam3port.port.store import Store
-from sam3port.port.workshop import BuildFailed, Workshop
+from sam3port.port.workshop import Workshop
+from sam3port.runtime.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from sam3port.patching.plan import Plan
@@ -50,6 +52,8 @@ def build(
         UpstreamError: upstream's source is absent or wrong.
         BuildFailed: stages failed; everything else is built.
     """
+    if (out / MANIFEST).exists():
+        raise UsageError(f"{out} holds an artifact", "give another --out: components get a folder each")
     plan, keys = prepare(request, progress)
     with file_errors(out):
         out.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,11 @@ from typing import Final
 from sam3port.errors import Sam3PortError, UsageError
 from sam3port.port.store import recover
 
-_NO_PERMISSION: Final = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_WRONG_PLACE: Final = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST),
+    *(errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP),
+}
 _EXCHANGE: Final = 2
 """``RENAME_EXCHANGE`` of Linux, ``RENAME_SWAP`` of macOS."""
 _HERE: Final = -100
@@ -94,13 +98,14 @@ def file_errors(folder: Path) -> Iterator[None]:
         folder: named where the system does not say which file it was.
 
     Raises:
-        UsageError: writing is not allowed there.
-        Sam3PortError: the disk is full, or broken.
+        UsageError: nothing can be made in that place.
+        Sam3PortError: the disk is full, or something else is wrong with it.
     """
     try:
         yield
     except OSError as error:
-        problem = f"{error.filename or folder} cannot be written: {error.strerror or error}"
-        if error.errno in _NO_PERMISSION:
+        problem = f"{error.filename2 or error.filename or folder}: {error.strerror or error}"
+        if error.errno in _WRONG_PLACE:
             raise UsageError(problem, "choose another folder with --out (or, for the cache, SAM3PORT_CACHE)") from error
-        raise Sam3PortError(problem, "make room and build again; nothing was changed") from error
+        room = "make room and build again; " if error.errno in _FULL else ""
+        raise Sam3PortError(problem, f"{room}{folder} is as it was before") from error

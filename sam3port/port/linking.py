@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sam3port.port.errors import BuildFailed, see_log
 from sam3port.port.processes import Worker, last_lines
 from sam3port.port.progress import LINK, MODEL, Progress, State, Step
-from sam3port.port.workshop import POLL, BuildFailed, see_log
+from sam3port.port.workshop import POLL
 
 if TYPE_CHECKING:
     from sam3port.port.request import BuildRequest

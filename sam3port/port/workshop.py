@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
-from sam3port.errors import Sam3PortError, UsageError
+from sam3port.errors import UsageError
+from sam3port.port.errors import BuildFailed, see_log
 from sam3port.port.processes import Worker, last_lines
 from sam3port.port.progress import Progress, State, Step
 from sam3port.port.results import Results
@@ -17,19 +17,11 @@ _HEAVY: Final = 400 * 2**20
 """Bytes of an exported program from which on only one such component is lowered at a time."""
 POLL: Final = 0.2
 """Seconds between two looks at the memory that is used."""
+_LITTLE_ROOM: Final = 2**20
+"""Bytes: as good as a full disk."""
 _EXPORT: Final = "(export)"
 _WARM: Final = "(warm)"
 """What a worker is busy with that does not work on one component; components are never called so."""
-
-
-class BuildFailed(Sam3PortError):
-    """One or more components could not be built; what was in their folders before is still there."""
-
-    @classmethod
-    def of(cls, failures: Mapping[str, str], count: int, log_file: Path) -> BuildFailed:
-        """The error of these components among ``count``."""
-        listed = "\n  ".join(failures.values())
-        return cls(f"{len(failures)} of {count} components could not be built:\n  {listed}", see_log(log_file))
 
 
 class Workshop:
@@ -192,6 +184,8 @@ class Workshop:
         if worker.busy_with is None:
             return
         fate = worker.fate()
+        if self._results.room() < _LITTLE_ROOM:  # torch aborts when it cannot write
+            fate += "; the disk is full"
         if said := last_lines(self._log_file):
             fate += f"; the last it said: {said}"
         if worker.busy_with == _WARM:
@@ -200,8 +194,3 @@ class Workshop:
             exporting = worker.busy_with == _EXPORT and stages[0] is Stage.EXPORT
             if name not in self.failures and (exporting or name == worker.busy_with):
                 self._fail(name, stages[0], fate, see_log(self._log_file))
-
-
-def see_log(log_file: Path) -> str:
-    """Where people find more."""
-    return f"{log_file} has all that was printed"
