@@ -17,12 +17,11 @@ from sam3port.port import parameters
 from sam3port.runtime.artifact import Artifact, device
 from sam3port.runtime.linking import linked
 from sam3port.runtime.manifest import BUILD_AGAIN, MANIFEST, components
+from sam3port.runtime.tensors import borrowed, copied
 
 Handles = Mapping[str, Any]
 """TVM's tensors by name, on the device."""
 
-_ALIGNMENT: Final = 64
-"""Bytes: what TVM's kernels were told about the address of a tensor."""
 _LONGEST_LINE: Final = 240
 _Result = TypeVar("_Result")
 
@@ -94,22 +93,8 @@ class Engine:
         on_cpu = self._artifact.manifest.target.device == "cpu"
         tensors = parameters.read(self._artifact.parameters(component), copy_on_write=on_cpu)
         in_order = (tensors[str(index)] for index in range(len(tensors)))
-        return [self._borrowed(array) if on_cpu else self._copied(array) for array in in_order]
-
-    def _borrowed(self, array: NDArray[Any]) -> Any:
-        """A tensor in the mapped file itself, where it lies as TVM wants it."""
-        import tvm
-
-        if array.ctypes.data % _ALIGNMENT or not array.size:
-            return self._copied(array)
-        plain = array.view(f"u{array.itemsize}")  # DLPack knows neither bfloat16 nor all of numpy's booleans
-        tensor = tvm.runtime.from_dlpack(plain)
-        return tensor._create_view(array.shape, str(array.dtype))
-
-    def _copied(self, array: NDArray[Any]) -> Any:
-        import tvm
-
-        return tvm.runtime.tensor(np.asarray(array, order="C"), self._device)
+        as_tensor = borrowed if on_cpu else copied
+        return [as_tensor(array, self._device) for array in in_order]
 
     def _call(self, entry: str, given: Mapping[str, Any]) -> dict[str, Any]:
         declared = self._entries[entry]
@@ -122,7 +107,7 @@ class Engine:
                     raise self._contradiction(
                         f"{entry} takes {spec.name} as {spec.dtype}{list(spec.shape)}, not {found}"
                     )
-                value = self._copied(value)
+                value = copied(value, self._device)
             inputs.append(value)
         try:
             results = self._functions[entry](*inputs, *self._weights_of[entry])
