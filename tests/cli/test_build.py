@@ -42,6 +42,18 @@ def test_help_names_the_stages_and_options(sam3port: Program) -> None:
         assert word in done.stdout
 
 
+def test_an_unfit_folder_is_refused_before_anything_is_done(sam3port: Program, tmp_path: Path) -> None:
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "notes.txt").write_text("mine")
+    done = sam3port("build")
+    assert done.returncode == 2
+    assert "holds something that is no part of an artifact: notes.txt\n  -> give another --out" in done.stderr
+    done = sam3port("build", "--out", ".")
+    assert done.returncode == 2
+    assert "the current folder" in done.stderr
+    assert [path.name for path in tmp_path.rglob("*")] == ["build", "notes.txt"]
+
+
 def test_a_build_for_people_who_read_logs(sam3port: Program, tmp_path: Path) -> None:
     done = sam3port("build", "scoring_head", "--until", "export", "--out", "here", "--no-cache")
     assert done.returncode == 0, done.stderr

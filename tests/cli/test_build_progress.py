@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from sam3port.cli.build_progress import Lines, LiveTable, show
-from sam3port.port.progress import State, Step
+from sam3port.port.progress import LINK, MODEL, State, Step
 from sam3port.port.request import BuildRequest
 from sam3port.port.stage import Stage
 
@@ -29,6 +29,16 @@ def test_a_row_for_each_component_and_a_column_for_each_stage() -> None:
     assert "export" in shown
     assert "import" in shown
     assert "compile" not in shown
+
+
+def test_the_linked_model_has_a_row_and_a_column_of_its_own() -> None:
+    table = LiveTable(Console(file=io.StringIO()), REQUEST, linked=True)
+    table.step(Step(MODEL, LINK, State.DONE, 23.4))
+    shown = rendered(table)
+    (row,) = [line for line in shown.splitlines() if "model" in line]
+    assert "23.4 s" in row
+    assert "link" in shown
+    assert "model" not in rendered(LiveTable(Console(file=io.StringIO()), REQUEST))
 
 
 def test_states_times_and_memory() -> None:

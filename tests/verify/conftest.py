@@ -67,27 +67,35 @@ class TinyProof:
 
 
 @pytest.fixture(scope="session")
-def tiny_proof(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstream) -> TinyProof:
-    """One for all of xdist's workers: the first makes it, the others wait."""
+def tiny_built(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstream) -> Path:
+    """A folder for each component, not to be written to. One for all of xdist's workers: the first makes it."""
     assert upstream_source.pinned
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny_proof"
+    folder = _shared(tmp_path_factory) / "tiny_proof"
+    with filelock.FileLock(folder.with_suffix(".lock")):
+        if not (folder / "build.txt").exists():
+            folder.mkdir(exist_ok=True)
+            wanted = (*load_plugins().components(), "--preset", "tiny", "--target", "cpu", "--out", "built")
+            built = call("build", *wanted, cwd=folder, timeout=1200)
+            assert built.returncode == 0, built.stderr
+            (folder / "build.txt").write_text(built.stderr + built.stdout, encoding="utf-8")
+    return folder / "built"
+
+
+@pytest.fixture(scope="session")
+def tiny_proof(tiny_built: Path) -> TinyProof:
+    """Made once, as `tiny_built`."""
+    folder = tiny_built.parent
     proof = TinyProof(folder)
     with filelock.FileLock(folder.with_suffix(".lock")):
         if not (folder / "status").exists():
-            folder.mkdir()
-            _make(proof)
+            wanted = ("--report", str(proof.reports), "--keep", str(proof.kept))
+            verified = call("verify", "--preset", "tiny", *wanted, cwd=folder, timeout=1200)
+            (folder / "verify.txt").write_text(verified.stderr + verified.stdout, encoding="utf-8")
+            assert (proof.reports / "verification_report.json").is_file(), verified.stderr
+            (folder / "status").write_text(str(verified.returncode), encoding="utf-8")
     return proof
 
 
-def _make(proof: TinyProof) -> None:
-    folder = proof.folder
-    wanted = (*load_plugins().components(), "--preset", "tiny", "--target", "cpu", "--out", str(proof.built))
-    built = call("build", *wanted, cwd=folder, timeout=1200)
-    (folder / "build.txt").write_text(built.stderr + built.stdout, encoding="utf-8")
-    assert built.returncode == 0, built.stderr
-    wanted = ("--report", str(proof.reports), "--keep", str(proof.kept))
-    verified = call("verify", "--preset", "tiny", *wanted, cwd=folder, timeout=1200)
-    (folder / "verify.txt").write_text(verified.stderr + verified.stdout, encoding="utf-8")
-    assert (proof.reports / "verification_report.json").is_file(), verified.stderr
-    (folder / "status").write_text(str(verified.returncode), encoding="utf-8")
+def _shared(factory: pytest.TempPathFactory) -> Path:
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base

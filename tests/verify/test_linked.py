@@ -18,7 +18,6 @@ from sam3port.port.entries import ENTRIES, linked_components
 from sam3port.port.request import BuildRequest
 from sam3port.port.runner import Compiled
 from tests.conftest import clean_environment
-from tests.verify.conftest import TinyProof
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUEST = BuildRequest(components=linked_components())
@@ -83,8 +82,8 @@ def clicks(seed: int, prompt: Clicks | None) -> Tensors:
 
 
 @pytest.fixture(scope="module")
-def chain(tiny_proof: TinyProof) -> Chain:
-    return Chain(tiny_proof.built)
+def chain(tiny_built: Path) -> Chain:
+    return Chain(tiny_built)
 
 
 @pytest.fixture(scope="module")
@@ -144,16 +143,16 @@ def part_of_model(built: Path, entry: str) -> Any:
     return link(modules, every, SIZES, REQUEST.build_target(), entries)
 
 
-def test_equal_kernels_are_kept_once(tiny_proof: TinyProof) -> None:
+def test_equal_kernels_are_kept_once(tiny_built: Path) -> None:
     import tvm
 
     from sam3port.port import ir
     from sam3port.port.optimise import alone
 
-    linked = part_of_model(tiny_proof.built, "click")
+    linked = part_of_model(tiny_built, "click")
     names = [variable.name_hint for variable in linked.get_global_vars()]
     assert "click" in names
-    files = (tiny_proof.built / name / "optimised.json" for name in ("prompt_encoder", "mask_decoder"))
+    files = (tiny_built / name / "optimised.json" for name in ("prompt_encoder", "mask_decoder"))
     separate = [alone(ir.load(file), "main") for file in files]
     kernels = [
         function for module in separate for name, function in module.functions_items() if name.name_hint != "main"
@@ -172,10 +171,10 @@ tvm.compile(module, REQUEST.build_target().target()).export_library(sys.argv[2])
 """
 
 
-def test_the_same_bytes_in_every_process(tiny_proof: TinyProof, tmp_path: Path) -> None:
+def test_the_same_bytes_in_every_process(tiny_built: Path, tmp_path: Path) -> None:
     for seed in ("1", "2"):
         (tmp_path / seed).mkdir()
-        arguments = [sys.executable, "-c", LINK, str(tiny_proof.built), str(tmp_path / seed / "model.so")]
+        arguments = [sys.executable, "-c", LINK, str(tiny_built), str(tmp_path / seed / "model.so")]
         environment = clean_environment(PYTHONHASHSEED=seed, PYTHONPATH=str(ROOT))
         done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
