@@ -16,6 +16,7 @@ def sam3port_commands() -> list[click.Command]:
     from sam3port.cli.apply_patches import apply_patches
     from sam3port.cli.build import build
     from sam3port.cli.components import components
+    from sam3port.cli.demo import demo
     from sam3port.cli.doctor import doctor
     from sam3port.cli.patches import patches
     from sam3port.cli.run import run
@@ -23,4 +24,4 @@ def sam3port_commands() -> list[click.Command]:
     from sam3port.cli.upstream import upstream
     from sam3port.cli.verify import verify
 
-    return [apply_patches, build, components, doctor, patches, run, segment, upstream, verify]
+    return [apply_patches, build, components, demo, doctor, patches, run, segment, upstream, verify]

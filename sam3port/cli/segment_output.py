@@ -89,11 +89,11 @@ def open_output(folder: Path, sources: Sequence[Source], with_masks: bool) -> It
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / LOCK)
-    try:
-        with _writing(folder):
+    with _writing(folder):
+        try:
             lock.acquire(blocking=False)
-    except filelock.Timeout:
-        raise UsageError(f"another run is writing into {folder}", "wait for it, or choose another --out") from None
+        except filelock.Timeout:  # an OSError, too
+            raise UsageError(f"another run is writing into {folder}", "wait for it, or choose another --out") from None
     try:
         with _writing(folder):
             _remove_leftovers(folder)

@@ -40,6 +40,7 @@ class Shown:
     def __init__(self, console: Console, count: int, bar: Progress | None) -> None:
         self._console, self._count, self._bar = console, count, bar
         self._done = 0
+        self._noted: set[str] = set()
         self._task = None if bar is None else bar.add_task("", total=count)
 
     def began(self, source: Source) -> None:
@@ -51,7 +52,7 @@ class Shown:
         for note in outcome.notes:
             self.note(note)
         if outcome.error is not None:
-            self.note(outcome.error.problem)
+            self._line(f"sam3port: {outcome.error.problem}")
             if outcome.error.remedy:
                 self._line(f"  -> {outcome.error.remedy}")
         if self._bar is not None and self._task is not None:
@@ -62,7 +63,10 @@ class Shown:
             self._line(f"[{self._done}/{self._count}] {outcome.source.file}: {found} {kinds}")
 
     def note(self, text: str) -> None:
-        self._line(f"sam3port: {text}")
+        """Says it once."""
+        if text not in self._noted:
+            self._noted.add(text)
+            self._line(f"sam3port: {text}")
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import click
 
     from sam3port.components.component import Capacity
-    from sam3port.runtime.model import EncodedImage
+    from sam3port.runtime.encoded import EncodedImage
     from sam3port.runtime.result import Clicked, Result
 
 _SIGNS: Final = {"+": True, "-": False}

@@ -1,0 +1,112 @@
+"""``sam3port demo``: from the pinned source to an overlay on a photograph and the proof of its numbers."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from sam3port.errors import Sam3PortError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+
+TEXT: Final = "astronaut"
+BOX: Final = "100,10,310,240"
+"""Head and helmet ring of the astronaut, 512 x 512 pixels."""
+_OBJECTS: Final = 3
+"""How many are kept where scores mean nothing."""
+
+
+@click.command("demo")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, metavar="DIR", help="Where."
+)
+@click.option("--preset", default="tiny", show_default=True, metavar="NAME", help="Sizes of the model: tiny or full.")
+@click.option("--again", is_flag=True, help="Verify again, also when nothing has changed since it passed.")
+@click.pass_context
+def demo(context: click.Context, out: Path, preset: str, again: bool) -> int:
+    """Do everything once, by the commands that you would give: apply the patches, build, segment, verify.
+
+    Upstream is fetched if it is not there, weights come from a seed. Exit status 1 when the port's numbers are not
+    upstream's.
+    """
+    from sam3port.cli.console import output
+    from sam3port.cli.demo_parity import Parity
+
+    console = output()
+
+    def command(name: str, *words: str) -> int:
+        """Runs a command of the program in this process."""
+        console.print(f"\n$ {shlex.join(['sam3port', name, *words])}", style="bold", markup=False, soft_wrap=True)
+        found = context.find_root().command.get_command(context, name)  # type: ignore[attr-defined]
+        status = found.main([*words], prog_name=f"sam3port {name}", standalone_mode=False, obj=context.obj)
+        return status if isinstance(status, int) else 0
+
+    artifact, segmented, photograph = out / "artifact", out / "segmented", out / f"{TEXT}.png"
+    _photograph(photograph)
+    if command("apply-patches"):
+        raise Sam3PortError("not every patch applied, see the table")
+    _must(command("build", "--preset", preset, "--out", str(artifact)), "build")
+    asked = [str(photograph), "--artifact", str(artifact), "--text", TEXT, "--box", BOX]
+    lowest = _threshold(artifact, photograph)
+    _must(command("segment", *asked, "--threshold", f"{lowest:.4f}", "--out", str(segmented)), "segment")
+    console.print(f"Weights come from a seed: the threshold {lowest:.4f} was chosen to keep {_OBJECTS} objects.")
+    parity = Parity(out / "report", artifact, preset)
+    if again or not parity.known():
+        parity.forget()
+        if not _verify(command, preset, parity.folder):
+            parity.remember()
+    else:
+        console.print("\nVerified before, and nothing has changed since (--again verifies again).")
+    table, passed = parity.table()
+    console.print("\nWrote")
+    for file in (
+        artifact,
+        photograph,
+        segmented / f"{TEXT}.overlay.png",
+        segmented / "annotations.json",
+        parity.folder,
+    ):
+        console.print(f"  {file}", markup=False, highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print("The port's numbers are upstream's." if passed else "The port's numbers are NOT upstream's.")
+    return 0 if passed else 1
+
+
+def _verify(command: Callable[..., int], preset: str, report: Path) -> int:
+    return command("verify", "--preset", preset, "--report", str(report))
+
+
+def _must(status: int, name: str) -> None:
+    if status:
+        raise Sam3PortError(f"sam3port {name} failed with status {status}")
+
+
+def _photograph(file: Path) -> None:
+    """NASA's portrait of Eileen Collins, which scikit-image brings along."""
+    import skimage.data
+    from PIL import Image
+
+    from sam3port.runtime.draw import save
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{file.parent} cannot be made: {error.strerror}", "choose another --out") from None
+    pixels: np.ndarray[Any, Any] = skimage.data.astronaut()  # type: ignore[no-untyped-call]
+    save(file, Image.fromarray(pixels))
+
+
+def _threshold(artifact: Path, photograph: Path) -> float:
+    """Between the scores of the last object that is kept and the first that is not."""
+    from sam3port.cli.segment_prompts import example
+    from sam3port.runtime.model import load
+
+    image = load(artifact).encode_image(photograph)
+    scores = sorted(image.segment(TEXT, [example("--box", BOX, 4).numbers], threshold=0).scores, reverse=True)
+    return float(scores[_OBJECTS - 1] + scores[_OBJECTS]) / 2
