@@ -33,7 +33,7 @@ class Run(StrEnum):
     """The built library: the port."""
 
 
-_MODULES: Final = dict.fromkeys(Run, "sam3port.verify.run_torch") | {Run.COMPILED: "sam3port.verify.run_tvm"}
+MODULES: Final = dict.fromkeys(Run, "sam3port.verify.run_torch") | {Run.COMPILED: "sam3port.verify.run_tvm"}
 
 
 class ProofError(Sam3PortError):
@@ -44,7 +44,7 @@ class ProofError(Sam3PortError):
 class Failure:
     """A component that a run could not compute."""
 
-    run: Run
+    run: StrEnum
     component: str
     case: str
     """Which input (in `Outcome` the name of its file), empty when the component could not even be made ready."""
@@ -70,40 +70,51 @@ class Outcome:
 class Watcher(Protocol):
     """Who shows a proof to people. Called from several threads."""
 
-    def began(self, run: Run, component: str) -> None:
+    def began(self, run: StrEnum, component: str) -> None:
         """A component's inputs are being computed."""
 
-    def ended(self, run: Run, component: str, seconds: float, memory: int, failed: bool) -> None:
+    def ended(self, run: StrEnum, component: str, seconds: float, memory: int, failed: bool) -> None:
         """They are, or could not be; ``memory`` is what the process uses, bytes."""
 
 
 class Unwatched:
     """Shows nothing."""
 
-    def began(self, run: Run, component: str) -> None:
+    def began(self, run: StrEnum, component: str) -> None:
         pass
 
-    def ended(self, run: Run, component: str, seconds: float, memory: int, failed: bool) -> None:
+    def ended(self, run: StrEnum, component: str, seconds: float, memory: int, failed: bool) -> None:
         pass
 
 
 class Processes:
     """The processes of one proof; none of them outlives it."""
 
-    def __init__(self, build: BuildRequest, built: Path, folder: Path, watcher: Watcher) -> None:
+    def __init__(
+        self,
+        build: BuildRequest,
+        built: Path,
+        folder: Path,
+        watcher: Watcher,
+        modules: Mapping[Any, str] = MODULES,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
         """
         Args:
             build: what was built.
             built: holds a folder for each component.
             folder: holds ``inputs``; each run's outputs go to a folder named as the run.
             watcher: is told what happens.
+            modules: what each run executes.
+            more: what else its request says.
         """
         self._build, self._built, self._folder, self._watcher = build, built, folder, watcher
+        self._modules, self._more = modules, more or {}
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
         self._ended = False
 
-    def perform(self, run: Run, cases: Mapping[str, Sequence[Path]]) -> Outcome:
+    def perform(self, run: StrEnum, cases: Mapping[str, Sequence[Path]]) -> Outcome:
         """Runs every case of every component. What one component cannot do does not keep the others from it.
 
         Args:
@@ -127,7 +138,7 @@ class Processes:
             for process in self._running:
                 process.kill()
 
-    def _process(self, run: Run, cases: Mapping[str, Sequence[Path]], outcome: Outcome) -> set[str]:
+    def _process(self, run: StrEnum, cases: Mapping[str, Sequence[Path]], outcome: Outcome) -> set[str]:
         """One process; the components that it is done with."""
         out = self._folder / run
         out.mkdir(parents=True, exist_ok=True)
@@ -158,8 +169,9 @@ class Processes:
         self._watcher.ended(run, component, 0.0, 0, True)
         return {*done, component}
 
-    def _request(self, run: Run, cases: Mapping[str, Sequence[Path]], out: Path) -> dict[str, Any]:
+    def _request(self, run: StrEnum, cases: Mapping[str, Sequence[Path]], out: Path) -> dict[str, Any]:
         return {
+            **self._more,
             "run": str(run),
             "build": self._build.as_json(),
             "built": str(self._built.absolute()),
@@ -167,12 +179,12 @@ class Processes:
             "out": str(out.absolute()),
         }
 
-    def _start(self, run: Run, request: Path, log: IO[str]) -> subprocess.Popen[str]:
+    def _start(self, run: StrEnum, request: Path, log: IO[str]) -> subprocess.Popen[str]:
         with self._lock:
             if self._ended:
                 raise KeyboardInterrupt
             process = subprocess.Popen(
-                [sys.executable, "-m", _MODULES[run], str(request)],
+                [sys.executable, "-m", self._modules[run], str(request)],
                 stdin=subprocess.PIPE,  # never written to: its end tells the child that the proof is gone
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -185,7 +197,7 @@ class Processes:
         return process
 
     def _follow(
-        self, run: Run, process: subprocess.Popen[str], outcome: Outcome, log: IO[str]
+        self, run: StrEnum, process: subprocess.Popen[str], outcome: Outcome, log: IO[str]
     ) -> tuple[set[str], tuple[str, str] | None, int]:
         """Reads a process's events to their end.
 

@@ -1,0 +1,106 @@
+"""The report of a proof end to end: JSON for machines, Markdown and a picture for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from sam3port.upstream import pin
+from sam3port.verify.end_to_end import picture
+from sam3port.verify.end_to_end.judge import MAX_BOX_ERROR, MAX_INPUT_ERROR, MIN_IOU, MIN_MEAN_IOU
+from sam3port.verify.end_to_end.markdown import markdown
+from sam3port.verify.end_to_end.photographs import Photograph
+from sam3port.verify.end_to_end.prompts import prompts
+from sam3port.verify.end_to_end.proof import Proof, Side, found
+from sam3port.verify.end_to_end.threshold import MAX_SCORE_ERROR, MIN_GAP
+
+JSON: Final = "end_to_end_report.json"
+MARKDOWN: Final = "END_TO_END_REPORT.md"
+PICTURE: Final = "end_to_end.png"
+SHOWN: Final = ("text", "boxes + + -", "click")
+"""Prompts whose answers are drawn, of the first photograph."""
+
+
+def write_report(proof: Proof, folder: Path, kept: Path, command: str) -> list[Path]:
+    """Writes the files, each whole or not at all. The picture is left out when there is nothing to draw.
+
+    Args:
+        proof: what was compared.
+        folder: where to.
+        kept: questions and answers of the proof.
+        command: what made them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    answers = _answers(proof, kept)
+    (folder / PICTURE).unlink(missing_ok=True)
+    if answers:
+        picture.draw(answers, folder / PICTURE)
+    text = {
+        JSON: json.dumps(content(proof, command), indent=1) + "\n",
+        MARKDOWN: markdown(proof, command, PICTURE if answers else None),
+    }
+    for name, written in text.items():
+        aside = folder / f".{name}"
+        aside.write_text(written, encoding="utf-8")
+        aside.replace(folder / name)
+    return [folder / name for name in (*text, *([PICTURE] if answers else ()))]
+
+
+def content(proof: Proof, command: str) -> dict[str, Any]:
+    """The report as JSON holds it."""
+    packages = ("torch", "torchvision", "apache-tvm", "numpy", "pillow", "tokenizers", "sam3port")
+    build = {
+        name: value
+        for name, value in proof.build.as_json().items()
+        if name not in {"components", "until", "checkpoint", "upstream"}
+    }
+    build["checkpoint"] = proof.build.checkpoint.name if proof.build.checkpoint else None
+    return {
+        "passed": proof.passed,
+        "command": command,
+        "upstream": pin.COMMIT,
+        "build": build,
+        "criteria": {
+            "min_iou": MIN_IOU,
+            "min_mean_iou": MIN_MEAN_IOU,
+            "max_box_error_pixels": MAX_BOX_ERROR,
+            "max_score_error": MAX_SCORE_ERROR,
+            "max_input_error_steps": MAX_INPUT_ERROR,
+            "min_gap_at_threshold": MIN_GAP,
+        },
+        "masks_compared": len(proof.ious),
+        "mean_iou": proof.mean_iou,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "versions": {name: version(name) for name in packages},
+        "runs": {
+            str(side): {"patches": list(outcome.patches), "seconds": round(outcome.seconds, 1)}
+            for side, outcome in proof.outcomes.items()
+        },
+        "failures": [dataclasses.asdict(failure) for failure in proof.failures],
+        "results": [_finite(verdict.as_json()) for verdict in proof.verdicts],
+    }
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: numbers that are not finite become words."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _answers(proof: Proof, kept: Path) -> list[picture.Answer]:
+    compared = {(v.photograph, v.prompt) for v in proof.verdicts}
+    first: Photograph = proof.photographs[0]
+    asked = [each for each in prompts(first, long_text=False) if each.name in SHOWN]
+    return [
+        (first, each, found(kept, Side.UPSTREAM, first.name, each), found(kept, Side.ARTIFACT, first.name, each))
+        for each in asked
+        if (first.name, each.name) in compared
+    ]
