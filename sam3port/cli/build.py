@@ -102,6 +102,8 @@ def build(
             build_artifact(request, out, progress, store=store, jobs=jobs)
         else:
             folders = run(request, out, progress, store=store, jobs=jobs)
+    if (whole or last is Stage.COMPILE) and (lacking := request.build_target().missing_to_run()):
+        click.echo(f"this machine cannot run it: it lacks {' and '.join(lacking)}", err=True)
     if whole:
         click.echo(f"built the artifact {out}")
         return

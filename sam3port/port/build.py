@@ -73,7 +73,7 @@ def prepare(request: BuildRequest, progress: Progress) -> tuple[Plan, dict[str, 
         UsageError, UpstreamError: see `build`.
     """
     request.sizes()
-    request.build_target()
+    request.build_target().check()
     if request.checkpoint is not None and not request.checkpoint.is_file():
         raise UsageError(f"there is no checkpoint {request.checkpoint}")
     plan = _plan(request, progress)
