@@ -101,10 +101,6 @@ class Results:
         """Bytes that are free where results are written."""
         return shutil.disk_usage(self._store.root).free
 
-    def room(self) -> int:
-        """Bytes that are free where results are written."""
-        return shutil.disk_usage(self._store.root).free
-
     def begin(self, name: str, stage: Stage) -> str:
         """A folder for the files of a stage that is about to run."""
         self._writing[name, stage] = self._store.begin()
