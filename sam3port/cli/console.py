@@ -24,3 +24,9 @@ def messages() -> Console:
     from rich.console import Console
 
     return Console(stderr=True)
+
+
+def printable(text: object) -> str:
+    """A text, such as a file's name, without what moves a terminal's cursor or cannot be encoded: that is escaped."""
+    escaped = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(text))
+    return "".join(escaped)

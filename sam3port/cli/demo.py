@@ -11,8 +11,6 @@ import click
 from sam3port.errors import Sam3PortError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
 
 TEXT: Final = "astronaut"
@@ -38,53 +36,75 @@ def demo(context: click.Context, out: Path, preset: str, again: bool) -> int:
     from sam3port.cli.console import output
     from sam3port.cli.demo_parity import Parity
 
+    _check_installation()
     console = output()
 
     def command(name: str, *words: str) -> int:
         """Runs a command of the program in this process."""
         console.print(f"\n$ {shlex.join(['sam3port', name, *words])}", style="bold", markup=False, soft_wrap=True)
-        found = context.find_root().command.get_command(context, name)  # type: ignore[attr-defined]
-        status = found.main([*words], prog_name=f"sam3port {name}", standalone_mode=False, obj=context.obj)
+        status = _known(context, name).main(
+            [*words], prog_name=f"sam3port {name}", standalone_mode=False, obj=context.obj
+        )
         return status if isinstance(status, int) else 0
 
-    artifact, segmented, photograph = out / "artifact", out / "segmented", out / f"{TEXT}.png"
-    _photograph(photograph)
-    if command("apply-patches"):
-        raise Sam3PortError("not every patch applied, see the table")
-    _must(command("build", "--preset", preset, "--out", str(artifact)), "build")
-    asked = [str(photograph), "--artifact", str(artifact), "--text", TEXT, "--box", BOX]
-    lowest = _threshold(artifact, photograph)
-    _must(command("segment", *asked, "--threshold", f"{lowest:.4f}", "--out", str(segmented)), "segment")
-    console.print(f"Weights come from a seed: the threshold {lowest:.4f} was chosen to keep {_OBJECTS} objects.")
+    artifact, segmented, photograph = out / "artifact", out / "segmented", out / "photographs" / f"{TEXT}.png"
     parity = Parity(out / "report", artifact, preset)
+    _photograph(photograph)
+    _must(command("apply-patches"), "apply-patches")
+    _must(command("build", "--preset", preset, "--out", str(artifact)), "build")
+    lowest = _threshold(artifact, photograph)
+    asked = ("--text", TEXT, "--box", BOX, "--threshold", f"{lowest:.4f}", "--out", str(segmented))
+    _must(command("segment", str(photograph), "--artifact", str(artifact), *asked), "segment")
+    console.print(f"The threshold {lowest:.4f} was chosen to keep {_OBJECTS} objects: weights from a seed know none.")
+    failed = 0
     if again or not parity.known():
         parity.forget()
-        if not _verify(command, preset, parity.folder):
+        failed = command("verify", "--preset", preset, "--report", str(parity.folder))
+        if any(option.name == "end_to_end" for option in _known(context, "verify").params):
+            seen = ("--artifact", str(artifact), "--images", str(photograph.parent))
+            failed = command("verify", "--end-to-end", "--preset", preset, *seen) or failed
+        if not failed:
             parity.remember()
     else:
         console.print("\nVerified before, and nothing has changed since (--again verifies again).")
     table, passed = parity.table()
+    overlay, annotations = segmented / f"{TEXT}.overlay.png", segmented / "annotations.json"
     console.print("\nWrote")
-    for file in (
-        artifact,
-        photograph,
-        segmented / f"{TEXT}.overlay.png",
-        segmented / "annotations.json",
-        parity.folder,
-    ):
+    for file in (artifact, photograph, overlay, annotations, parity.folder):
         console.print(f"  {file}", markup=False, highlight=False, soft_wrap=True)
     console.print(table)
+    passed = passed and not failed
     console.print("The port's numbers are upstream's." if passed else "The port's numbers are NOT upstream's.")
     return 0 if passed else 1
 
 
-def _verify(command: Callable[..., int], preset: str, report: Path) -> int:
-    return command("verify", "--preset", preset, "--report", str(report))
+def _known(context: click.Context, name: str) -> click.Command:
+    from sam3port.plugins import load_plugins, switched_off
+
+    return load_plugins(switched_off((context.obj or {}).get("disable", ()))).commands()[name]
+
+
+def _check_installation() -> None:
+    """Raises UsageError where only what runs artifacts is installed."""
+    if missing := [name for name in ("torch", "torchvision", "skimage", "scipy", "timm") if not _installed(name)]:
+        raise UsageError(
+            f"the demo builds and verifies, for which {', '.join(missing)} is not installed here",
+            "install sam3port with all that it requires: pip install sam3port",
+        )
+
+
+def _installed(name: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(name) is not None
+    except ImportError:  # an import hook that refuses it
+        return False
 
 
 def _must(status: int, name: str) -> None:
     if status:
-        raise Sam3PortError(f"sam3port {name} failed with status {status}")
+        raise Sam3PortError(f"sam3port {name} ended with status {status}, so the demo ends here")
 
 
 def _photograph(file: Path) -> None:

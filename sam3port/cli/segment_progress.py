@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sam3port.cli.console import messages
+from sam3port.cli.console import messages, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +45,7 @@ class Shown:
 
     def began(self, source: Source) -> None:
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, description=source.file.name)
+            self._bar.update(self._task, description=printable(source.file.name))
 
     def ended(self, outcome: Outcome) -> None:
         self._done += 1
@@ -69,4 +69,4 @@ class Shown:
             self._line(f"sam3port: {text}")
 
     def _line(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sam3port.cli.console import output
+from sam3port.cli.console import output, printable
 from sam3port.cli.segment_objects import Outcome
 from sam3port.cli.segment_prompts import Prompt
 
@@ -25,9 +25,9 @@ def print_outcomes(outcomes: Sequence[Outcome], prompt: Prompt, annotations: Pat
     if any(outcome.objects for outcome in outcomes):
         console.print(_table(outcomes))
     for line in _lines([outcome for outcome in outcomes if outcome.error is None], prompt):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
     if annotations is not None:
-        console.print(f"wrote {annotations}", markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(f"wrote {annotations}"), markup=False, highlight=False, soft_wrap=True)
 
 
 def _lines(used: Sequence[Outcome], prompt: Prompt) -> Iterator[str]:
@@ -55,7 +55,7 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
         table.add_column(heading, justify="right")
     for outcome in outcomes:
         for number, thing in enumerate(outcome.objects[:_ROWS], 1):
-            name = Text(str(outcome.source.file) if number == 1 else "")
+            name = Text(printable(outcome.source.file) if number == 1 else "")
             share = thing.area / (outcome.width * outcome.height)
             corners = (f"{value:.0f}" for value in thing.box)
             table.add_row(name, str(number), f"{thing.score:.3f}", *corners, str(thing.area), f"{share:.1%}")

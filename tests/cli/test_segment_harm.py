@@ -16,6 +16,7 @@ from pathlib import Path
 import filelock
 import pytest
 
+from tests.cli.conftest import call
 from tests.cli.segmenting import Segment, photographs, segment, whole_files
 from tests.conftest import clean_environment
 
@@ -155,6 +156,20 @@ def test_a_disk_that_is_full_leaves_the_earlier_results(segment: Segment, photog
     assert ran.status == 2
     assert "cannot be written: File too large" in ran.err
     assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+
+
+def test_names_that_terminals_must_not_see(tiny_artifact: Path, photographs: Path, tmp_path: Path) -> None:
+    """Bytes that are no UTF-8, line breaks and escape sequences are legal in names of files."""
+    odd = os.fsdecode(b"\xff\n\x1b[31m.png")
+    (photographs / "grey.png").rename(photographs / odd)
+    words = ("segment", str(photographs / odd), "--artifact", str(tiny_artifact), "--text", "man", "--out", "out")
+    for more in ((), ("--json",)):
+        ran = call(*words, "--threshold", "0.4", *more, cwd=tmp_path, PYTHONIOENCODING="utf-8:strict")
+        assert ran.returncode == 0, ran.stderr
+        assert "\x1b" not in ran.stdout + ran.stderr
+        assert "\\udcff\\n\\x1b[31m.png: " in ran.stderr
+    assert json.loads(ran.stdout)["images"][0]["file"] == str(photographs / odd)
+    assert len(whole_files(tmp_path / "out")) > 2
 
 
 def start(photographs: Path, artifact: Path, out: Path) -> subprocess.Popen[str]:
