@@ -230,7 +230,7 @@ def test_ctrl_c_leaves_the_folder_as_it_was(interrupted: tuple[Builder, subproce
     workers = wait_for_worker(process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode in {130, -2}  # see test_artifact.py
     assert "Traceback" not in said
     assert gone(workers)
     assert_as_before(builder)
