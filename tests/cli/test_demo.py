@@ -1,0 +1,133 @@
+"""``sam3port demo``: the README's main job, and what it remembers of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sam3port.cli.demo_parity import Parity
+from sam3port.upstream.source import Upstream
+from tests.cli.conftest import call
+from tests.cli.segmenting import whole_files
+from tests.runtime.test_without_torch import closed
+
+REPORT = "verification_report.json"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A demo that ended."""
+
+    folder: Path
+    ran: subprocess.CompletedProcess[str]
+
+    @property
+    def ending(self) -> str:
+        return self.ran.stdout.rpartition("Wrote\n")[2]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstream) -> Demo:
+    """Run once in an empty folder. Not to be written to."""
+    assert upstream_source.pinned
+    folder = tmp_path_factory.mktemp("demo")
+    ran = call("demo", "--out", "demo", cwd=folder, timeout=1500)
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    return Demo(folder, ran)
+
+
+@pytest.fixture
+def parity(demo: Demo, tmp_path: Path) -> Parity:
+    """The demo's report, and its artifact's description, to be changed."""
+    for name in ("report", "artifact"):
+        (tmp_path / name).mkdir()
+    shutil.copy(demo.folder / "demo" / "report" / REPORT, tmp_path / "report")
+    shutil.copy(demo.folder / "demo" / "artifact" / "manifest.json", tmp_path / "artifact")
+    return Parity(tmp_path / "report", tmp_path / "artifact", "tiny")
+
+
+def test_from_the_pin_to_an_overlay_and_the_proof(demo: Demo) -> None:
+    steps = [line.split()[2] for line in demo.ran.stdout.splitlines() if line.startswith("$ sam3port ")]
+    assert steps[:4] == ["apply-patches", "build", "segment", "verify"]
+    assert "weights come from seed 0" in demo.ran.stderr
+    out = demo.folder / "demo"
+    assert json.loads((out / "report" / REPORT).read_bytes())["passed"] is True
+    for file in ("demo/artifact", "demo/segmented/astronaut.overlay.png", "demo/report"):
+        assert file in demo.ending
+        assert (demo.folder / file).exists()
+    assert "mask_decoder" in demo.ending and "pass" in demo.ending and "FAIL" not in demo.ending
+    assert demo.ending.rstrip().endswith("The port's numbers are upstream's.")
+
+
+def test_the_overlay_shows_several_objects(demo: Demo) -> None:
+    out = demo.folder / "demo"
+    assert len(json.loads((out / "segmented" / "annotations.json").read_bytes())["annotations"]) == 3
+    masks = {f"astronaut.masks/00{number}.png" for number in (1, 2, 3)}
+    assert whole_files(out / "segmented") == {"annotations.json", "astronaut.overlay.png", *masks}
+    pictures = [out / "photographs" / "astronaut.png", out / "segmented" / "astronaut.overlay.png"]
+    before, after = (np.asarray(Image.open(picture)) for picture in pictures)
+    assert (before != after).any(-1).mean() > 0.2
+
+
+def test_a_second_run_verifies_nothing_again(demo: Demo, tmp_path: Path) -> None:
+    shutil.copytree(demo.folder / "demo", tmp_path / "demo")
+    again = call("demo", "--out", "demo", cwd=tmp_path, timeout=600)
+    assert again.returncode == 0, again.stderr
+    assert "Verified before, and nothing has changed since" in again.stdout
+    assert "$ sam3port verify" not in again.stdout
+    assert again.stdout.rpartition("Wrote\n")[2] == demo.ending
+
+
+def test_a_proof_holds_until_something_changes(parity: Parity, tmp_path: Path) -> None:
+    assert not parity.known()
+    parity.remember()
+    assert parity.known()
+    for file in (tmp_path / "artifact" / "manifest.json", tmp_path / "report" / REPORT):
+        content = file.read_bytes()
+        file.write_bytes(content + b" ")
+        assert not parity.known()
+        file.write_bytes(content)
+        assert parity.known()
+    parity.forget()
+    assert not parity.known()
+
+
+def test_the_table_says_what_fails(parity: Parity, tmp_path: Path) -> None:
+    table, passed = parity.table()
+    assert passed
+    names = list(table.columns[0].cells)
+    assert {"image_encoder", "text_encoder", "mask_decoder"} <= set(names)
+    assert {str(cell) for cell in table.columns[1].cells} == {"pass"}
+    file = tmp_path / "report" / REPORT
+    content = json.loads(file.read_bytes())
+    wrong = content["results"][-1]
+    wrong.update(passed=False, max_absolute="inf")
+    content["passed"] = False
+    file.write_text(json.dumps(content), encoding="utf-8")
+    table, passed = parity.table()
+    assert not passed
+    states = dict(zip(names, map(str, table.columns[1].cells), strict=True))
+    assert [name for name, state in states.items() if state == "FAIL"] == [wrong["component"]]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = call("demo", "--out", "file/demo", cwd=tmp_path)
+    assert ran.returncode == 2
+    assert "cannot be made" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_where_only_artifacts_can_run(tiny_artifact: Path, tmp_path: Path) -> None:
+    code = "from sam3port.cli.main import main; main(['demo'])"
+    ran = closed(code, artifact=tiny_artifact, cwd=tmp_path)
+    assert ran.returncode == 2, ran.stderr
+    assert "torch, torchvision, skimage, scipy, timm is not installed here" in ran.stderr
+    assert list(tmp_path.iterdir()) == []
