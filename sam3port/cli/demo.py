@@ -62,7 +62,8 @@ def demo(context: click.Context, out: Path, preset: str, again: bool) -> int:
         failed = command("verify", "--preset", preset, "--report", str(parity.folder))
         if any(option.name == "end_to_end" for option in _known(context, "verify").params):
             seen = ("--artifact", str(artifact), "--images", str(photograph.parent))
-            failed = command("verify", "--end-to-end", "--preset", preset, *seen) or failed
+            report = ("--report", str(parity.folder / "end_to_end"))
+            failed = command("verify", "--end-to-end", "--preset", preset, *seen, *report) or failed
         if not failed:
             parity.remember()
     else:
