@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from sam3port.cli.options import disable_option, given, target_options, upstream_option
+from sam3port.cli.verify_command import command, words
+from sam3port.cli.verify_end_to_end import OPTIONS, end_to_end_options, refuse_alone, verify_end_to_end
+from sam3port.cli.verify_table import print_proof
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ _BUILT_OPTIONS: Final = (
 )
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes of the build (default: 2).")
 @click.option("--no-cache", is_flag=True, help="Build everything; neither use nor fill the cache of stages.")
+@end_to_end_options
 @upstream_option
 @disable_option
 @click.pass_context
@@ -67,14 +70,28 @@ def verify(
     no_cache: bool,
     upstream: Path | None,
     disable: tuple[str, ...],
+    end_to_end: bool,
     **options: Any,
 ) -> int:
     """Compare the COMPONENTs (all of them by default) with upstream, on inputs that no build has seen.
+
+    With --end-to-end: the whole artifact with upstream's own processor, on photographs and prompts.
 
     Builds first what the cache does not hold. Exit status 1 when anything falls short.
     """
     if options["seed"] is not None and options["checkpoint"] is not None:
         raise UsageError("--seed and --checkpoint exclude each other", "give one of them")
+    if end_to_end:
+        if components or built is not None:
+            named = "--built" if built is not None else ", ".join(components)
+            raise UsageError(f"--end-to-end takes all of the model, not {named}", "leave that away; see --artifact")
+        shown = {name: options.pop(name) for name in OPTIONS}
+        request = _whole(context, shown["artifact"], options, upstream, disable)
+        request.refuse_to_run_without_device()
+        return verify_end_to_end(
+            request, words(request), **shown, report=report, keep=keep, jobs=jobs, no_cache=no_cache
+        )
+    refuse_alone(options)
     if built is not None:
         request = _of_built(context, built, components, upstream, disable)
     else:
@@ -82,11 +99,11 @@ def verify(
     request.refuse_to_run_without_device()
     with _folder(request, built, jobs, no_cache) as folder:
         proof = _prove(request, folder, seeds, keep)
-    _print(proof)
+    print_proof(proof)
     if report is not None:
         from sam3port.verify.report import write_report
 
-        for file in write_report(proof, report, _command(request, components, seeds)):
+        for file in write_report(proof, report, command(request, components, seeds)):
             click.echo(f"wrote {file}", err=True)
     return 0 if proof.passed else 1
 
@@ -119,12 +136,31 @@ def _of_built(
 ) -> BuildRequest:
     from sam3port.verify.built import is_current, request_of
 
-    by_hand = click.core.ParameterSource.COMMANDLINE
-    asked = {name: context.params[name] for name in _BUILT_OPTIONS if context.get_parameter_source(name) is by_hand}
-    request = request_of(built, components, asked, upstream=upstream, disable=disable)
+    request = request_of(built, components, _by_hand(context), upstream=upstream, disable=disable)
     if not is_current(built, request):
         click.echo(f"{built} was made by another state of sam3port, its plugins or TVM than this one", err=True)
     return request
+
+
+def _whole(
+    context: click.Context,
+    artifact: Path | None,
+    options: dict[str, Any],
+    upstream: Path | None,
+    disable: tuple[str, ...],
+) -> BuildRequest:
+    from sam3port.port.entries import linked_components
+    from sam3port.verify.end_to_end.given import request_of
+
+    if artifact is None:
+        return _asked(linked_components(), options, upstream, disable)
+    return request_of(artifact, _by_hand(context), upstream=upstream, disable=disable)
+
+
+def _by_hand(context: click.Context) -> dict[str, Any]:
+    """What the user asked for by name."""
+    by_hand = click.core.ParameterSource.COMMANDLINE
+    return {name: context.params[name] for name in _BUILT_OPTIONS if context.get_parameter_source(name) is by_hand}
 
 
 @contextlib.contextmanager
@@ -153,55 +189,3 @@ def _prove(request: BuildRequest, folder: Path, seeds: int, keep: Path | None) -
 
     with show(request.components) as watcher:
         return prove(request, folder, seeds, watcher=watcher, keep=keep)
-
-
-def _command(request: BuildRequest, components: tuple[str, ...], seeds: int) -> str:
-    """The command that makes the report again, without what is private to this machine."""
-    words = ["sam3port", "verify", *components, "--preset", request.preset]
-    words += ["--resolution", str(request.resolution)] if request.resolution else []
-    words += ["--target", request.target, "--dtype", request.dtype]
-    words += [word for name, value in request.target_options.items() for word in (f"--{name}", value)]
-    words += ["--checkpoint", request.checkpoint.name] if request.checkpoint else ["--seed", str(request.seed)]
-    for name, usual in (("points", 8), ("boxes", 8), ("prompts", 1)):
-        chosen = getattr(request.capacity, name)
-        words += [f"--{name}", str(chosen)] if chosen != usual else []
-    words += [word for name in request.disable for word in ("--disable", name)]
-    return shlex.join([*words, "--seeds", str(seeds)])
-
-
-def _print(proof: Proof) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from sam3port.cli.console import output
-    from sam3port.verify.report import worst_by_output
-
-    console = output()
-    table = Table(title=f"{proof.build.preset}, {proof.build.target}, {proof.build.dtype}", title_justify="left")
-    for heading in ("component", "output", ""):
-        table.add_column(heading)
-    for heading in ("cases", "max abs", "mean abs", "max rel", "within 1e-5", "of tolerance", "ratio to float64"):
-        table.add_column(heading, justify="right")
-    for group in worst_by_output(proof):
-        passed = all(v.passed for v in group)
-        table.add_row(
-            group[0].component,
-            group[0].output,
-            Text("pass", style="green") if passed else Text("FAIL", style="bold red"),
-            str(len(group)),
-            f"{max(v.error.max_absolute for v in group):.2e}",
-            f"{max(v.error.mean_absolute for v in group):.2e}",
-            f"{max(v.error.max_relative for v in group):.2e}",
-            f"{min(v.error.strict_share for v in group):.2%}",
-            f"{max(v.error.excess for v in group):.3f}",
-            f"{max(v.ratio for v in group):.2f}",
-        )
-    if proof.verdicts:
-        console.print(table)
-    for line in proof.shortcomings:
-        console.print(Text(line), soft_wrap=True)
-    console.print(
-        f"{len(proof.verdicts)} comparisons, {sum(not verdict.passed for verdict in proof.verdicts)} outside"
-        + (f", {len(proof.failures)} runs failed" if proof.failures else ""),
-        highlight=False,
-    )

@@ -66,5 +66,4 @@ class Found:
 
 def telling(masks: NDArray[Any]) -> NDArray[np.bool_]:
     """(n,): whether each of (n, h, w) masks says something: it is neither empty nor all of the picture."""
-    flat = masks.reshape(len(masks), -1)
-    return np.asarray(flat.any(1) & ~flat.all(1))
+    return np.asarray(masks.any((1, 2)) & ~masks.all((1, 2)))

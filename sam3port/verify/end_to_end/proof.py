@@ -123,7 +123,7 @@ def prove(
 
     try:
         asked = answered(Side.UPSTREAM)
-        asked = {name: [_at_threshold(folder, name, each) for each in own] for name, own in asked.items()}
+        asked = {name: [with_threshold(folder, name, each) for each in own] for name, own in asked.items()}
         asked = answered(Side.ARTIFACT)
     except BaseException:
         processes.end()
@@ -140,20 +140,18 @@ def temporary() -> tempfile.TemporaryDirectory[str]:
 
 def found(folder: Path, side: Side, photograph: str, prompt: Prompt) -> Found:
     """A side's answer, from what its run left."""
-    return Found.from_arrays(_load(folder, side, photograph, prompt))
+    return Found.from_arrays(load(folder, side, photograph, prompt))
 
 
 def _compare(folder: Path, photograph: Photograph, prompt: Prompt) -> Verdict:
     if prompt.kind is Kind.INPUT:
-        ours, theirs = (
-            _load(folder, side, photograph.name, prompt)["input"] for side in (Side.ARTIFACT, Side.UPSTREAM)
-        )
+        ours, theirs = (load(folder, side, photograph.name, prompt)["input"] for side in (Side.ARTIFACT, Side.UPSTREAM))
         return judge_input(photograph, ours, theirs)
     mine, its = (found(folder, side, photograph.name, prompt) for side in (Side.ARTIFACT, Side.UPSTREAM))
     return judge(photograph, prompt, mine, its)
 
 
-def _at_threshold(folder: Path, photograph: str, prompt: Prompt) -> Prompt:
+def with_threshold(folder: Path, photograph: str, prompt: Prompt) -> Prompt:
     """The prompt with the threshold that upstream's run chose."""
     if prompt.kind is not Kind.SEGMENT:
         return prompt
@@ -174,6 +172,7 @@ def _write(folder: Path, photograph: str, asked: Sequence[Prompt]) -> list[Path]
     return files
 
 
-def _load(folder: Path, side: Side, photograph: str, prompt: Prompt) -> dict[str, Any]:
+def load(folder: Path, side: Side, photograph: str, prompt: Prompt) -> dict[str, Any]:
+    """The arrays of a side's answer."""
     with np.load(folder / side / f"{_key(photograph, prompt)}.npz") as arrays:
         return {name: arrays[name] for name in arrays.files}
