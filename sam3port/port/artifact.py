@@ -55,7 +55,8 @@ def build_artifact(
     """
     request = replace(request, components=linked_components(), until=Stage.PACK)
     out = out.resolve()
-    refuse_to_replace(out)
+    with file_errors(out):
+        refuse_to_replace(out)
     plan, keys = prepare(request, progress)
     log = out.with_name(f"{out.name}.build.log")
     with file_errors(out):
@@ -80,7 +81,7 @@ def refuse_to_replace(folder: Path) -> None:
         return
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder", "give another --out")
-    held = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    held = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()}
     if not held:
         return
     if strange := sorted(held - _files_of_artifact(folder)):

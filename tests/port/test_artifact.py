@@ -299,6 +299,14 @@ def test_an_artifact_with_something_of_somebodys_is_not_replaced(old: Path) -> N
         refuse_to_replace(old)
 
 
+def test_a_link_to_somewhere_is_something_too(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refuse_to_replace(tmp_path)
+    (tmp_path / "empty" / "album").symlink_to(Path.home())
+    with pytest.raises(UsageError, match="no part of an artifact: empty/album"):
+        refuse_to_replace(tmp_path)
+
+
 def test_another_programs_manifest_is_something_else(tmp_path: Path) -> None:
     manifest = {"kind": "web app", "files": {"a": {}}}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
