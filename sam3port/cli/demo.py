@@ -60,10 +60,9 @@ def demo(context: click.Context, out: Path, preset: str, again: bool) -> int:
     if again or not parity.known():
         parity.forget()
         failed = command("verify", "--preset", preset, "--report", str(parity.folder))
-        if any(option.name == "end_to_end" for option in _known(context, "verify").params):
-            seen = ("--artifact", str(artifact), "--images", str(photograph.parent))
-            report = ("--report", str(parity.folder / "end_to_end"))
-            failed = command("verify", "--end-to-end", "--preset", preset, *seen, *report) or failed
+        seen = ("--artifact", str(artifact), "--images", str(photograph.parent))
+        report = ("--report", str(parity.folder / "end_to_end"))
+        failed = command("verify", "--end-to-end", "--preset", preset, *seen, *report) or failed
         if not failed:
             parity.remember()
     else:

@@ -55,10 +55,11 @@ def parity(demo: Demo, tmp_path: Path) -> Parity:
 
 def test_from_the_pin_to_an_overlay_and_the_proof(demo: Demo) -> None:
     steps = [line.split()[2] for line in demo.ran.stdout.splitlines() if line.startswith("$ sam3port ")]
-    assert steps[:4] == ["apply-patches", "build", "segment", "verify"]
+    assert steps == ["apply-patches", "build", "segment", "verify", "verify"]
     assert "weights come from seed 0" in demo.ran.stderr
     out = demo.folder / "demo"
     assert json.loads((out / "report" / REPORT).read_bytes())["passed"] is True
+    assert json.loads((out / "report" / "end_to_end" / "end_to_end_report.json").read_bytes())["passed"] is True
     for file in ("demo/artifact", "demo/segmented/astronaut.overlay.png", "demo/report"):
         assert file in demo.ending
         assert (demo.folder / file).exists()
