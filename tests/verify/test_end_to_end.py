@@ -111,13 +111,13 @@ def test_report_and_output_show_every_prompt_and_no_place_of_this_machine(
             assert f"| {result['prompt']} |" in page
             assert result["prompt"] in out
     assert "the same answers" in out
-    assert "![upstream's answers, the artifact's, and where they differ](end_to_end.png)" in page
+    assert "![upstream's answers, the artifact's, and where they differ](end_to_end.jpg)" in page
     for text in (page, json.dumps(verified.report)):
         assert str(tiny_artifact) not in text
         assert str(verified.folder) not in text
     from PIL import Image
 
-    with Image.open(verified.folder / "report" / "end_to_end.png") as drawn:
+    with Image.open(verified.folder / "report" / "end_to_end.jpg") as drawn:
         assert drawn.width > 1000
         assert len(np.unique(np.asarray(drawn.convert("L")))) > 50
 

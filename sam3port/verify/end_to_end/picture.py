@@ -28,7 +28,7 @@ def draw(answers: list[Answer], file: Path) -> None:
 
     Args:
         answers: at least one.
-        file: a PNG, whole or not at all.
+        file: a JPEG, whole or not at all.
     """
     rows = [_row(*answer) for answer in answers]
     height = sum(row.height + _MARGIN for row in rows) + _MARGIN
@@ -38,7 +38,7 @@ def draw(answers: list[Answer], file: Path) -> None:
         sheet.paste(row, (_MARGIN, top))
         top += row.height + _MARGIN
     aside = file.with_name(f".{file.name}")
-    sheet.save(aside, format="PNG", optimize=True)
+    sheet.save(aside, format="JPEG", quality=90)
     aside.replace(file)
 
 

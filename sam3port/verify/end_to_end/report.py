@@ -21,7 +21,7 @@ from sam3port.verify.end_to_end.threshold import MAX_SCORE_ERROR, MIN_GAP
 
 JSON: Final = "end_to_end_report.json"
 MARKDOWN: Final = "END_TO_END_REPORT.md"
-PICTURE: Final = "end_to_end.png"
+PICTURE: Final = "end_to_end.jpg"
 SHOWN: Final = ("text", "boxes + + -", "click")
 """Prompts whose answers are drawn, of the first photograph."""
 
