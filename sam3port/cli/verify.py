@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -173,14 +172,10 @@ def _folder(request: BuildRequest, built: Path | None, jobs: int | None, no_cach
     from sam3port.port.build import build, default_store
 
     store = default_store()
-    # Beside the cache, so that its files need not be copied; a later build removes it should this process be killed.
-    folder = store.begin()
-    try:
+    with store.temporary() as folder:
         with show(request) as progress:
             build(request, folder, progress, store=None if no_cache else store, jobs=jobs)
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prove(request: BuildRequest, folder: Path, seeds: int, keep: Path | None) -> Proof:

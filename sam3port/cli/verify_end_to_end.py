@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -133,14 +132,10 @@ def _artifact(request: BuildRequest, artifact: Path | None, jobs: int | None, no
     from sam3port.port.build import default_store
 
     store = default_store()
-    # Beside the cache, so that its files need not be copied; a later build removes it should this process be killed.
-    folder = store.begin()
-    try:
+    with store.temporary() as folder:
         with show(request, linked=True) as progress:
             build_artifact(request, folder / "artifact", progress, store=None if no_cache else store, jobs=jobs)
         yield folder / "artifact"
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prove(request: BuildRequest, artifact: Path, photographs: list[Photograph], folder: Path) -> Proof:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sam3port.errors import Sam3PortError
+from sam3port.machine.place import place, place_of
 from sam3port.port.optimise import alone
 from sam3port.port.stage import LIBRARY, OBJECTS
 
@@ -23,11 +24,7 @@ def compile_library(module: Any, target: BuildTarget, folder: Path) -> None:
 
 def library_name(target: Any) -> str:
     """`LIBRARY`, or `OBJECTS` for a ``tvm.target.Target`` that this machine's linker cannot link for."""
-    from sam3port.port.library import place
-
-    host = target if target.kind.name == "llvm" else target.host
-    triple = str(host.attrs.get("mtriple", "")) if host is not None else ""
-    return LIBRARY if place(triple) == place("") else OBJECTS
+    return LIBRARY if place_of(target) == place("") else OBJECTS
 
 
 def export_library(executable: Any, target: BuildTarget, file: Path) -> None:

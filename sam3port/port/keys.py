@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import sam3port
 from sam3port.port.request import BuildRequest
 from sam3port.port.stage import Stage
+from sam3port.runtime.hashes import sha256
 
 if TYPE_CHECKING:
     from sam3port.patching.plan import Plan
@@ -25,11 +26,14 @@ _SOURCES: Final = {
     Stage.IMPORT: ("port/relax.py", "port/decompose.py", "port/converter.py", "port/converters"),
     Stage.OPTIMISE: ("port/optimise.py", "kernels", "targets"),
     Stage.PACK: ("port/pack.py", "port/parameters.py"),
-    Stage.COMPILE: ("port/compile.py",),
+    Stage.COMPILE: ("port/compile.py", "machine/place.py"),
 }
 """Our own source that a stage's result depends on, besides that of the plugins that are used."""
 
-_LINK_SOURCES: Final = ("port/entries.py", "port/link.py", "port/library.py", "port/compile.py", "machine/features.py")
+_LINK_SOURCES: Final = (
+    *("port/entries.py", "port/link.py", "port/library.py", "port/compile.py"),
+    *("machine/features.py", "machine/place.py"),
+)
 
 _VERSIONS: Final = {
     Stage.EXPORT: ("torch", "torchvision", "numpy"),
@@ -130,8 +134,7 @@ def _source(relative: str) -> str:
 
 @functools.cache
 def _file(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return sha256(path)
 
 
 def _digest(*parts: str) -> str:

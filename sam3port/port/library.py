@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sam3port.machine.features import relevant
+from sam3port.machine.place import host_of, place, place_of
 from sam3port.port import ir
 from sam3port.port.compile import export_library
 from sam3port.port.link import link
@@ -67,23 +67,10 @@ def read_machine(folder: Path) -> Machine:
 def _machine(target: Any) -> Machine:
     from tvm.target import codegen
 
-    host = target if target.kind.name == "llvm" else target.host
-    triple = str(host.attrs.get("mtriple", "")) if host is not None else ""
-    system, machine = place(triple)
+    host = host_of(target)
+    system, machine = place_of(target)
     features: list[str] = []
     if host is not None and host.kind.name == "llvm":
         features = relevant(map(str, codegen.llvm_get_cpu_features(host)), machine)
-    here = (system, machine) == (platform.system(), platform.machine())
+    here = (system, machine) == place("")
     return Machine("model.so" if here else "model.tar", system, machine, json.loads(str(target)), tuple(features))
-
-
-def place(triple: str) -> tuple[str, str]:
-    """System and machine, by Python's names, of an LLVM triple such as ``arm64-apple-macos``; of none, this one's."""
-    if not triple:
-        return platform.system(), platform.machine()
-    architecture, _, rest = triple.partition("-")
-    names = {"linux": "Linux", "macos": "Darwin", "darwin": "Darwin", "windows": "Windows"}
-    system = next((name for part, name in names.items() if part in rest), rest)
-    if architecture in {"aarch64", "arm64"}:
-        architecture = "arm64" if system == "Darwin" else "aarch64"
-    return system, architecture

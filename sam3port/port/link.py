@@ -93,12 +93,14 @@ class _Linker:
         """Private functions under names of their own; those that are there already are shared."""
         from tvm import relax
 
-        renamed = {}
+        from sam3port.kernels.renaming import renamed
+
+        names = {}
         for variable, function in sorted(module.functions_items(), key=lambda item: str(item[0].name_hint)):
             if variable.name_hint != "main":
                 private = function.without_attr("global_symbol")
-                renamed[variable] = self._builder.add_func(private, f"{name}_{variable.name_hint}")
-        main = _renamed(module["main"], renamed)
+                names[variable] = self._builder.add_func(private, f"{name}_{variable.name_hint}")
+        main = renamed(module["main"], names)
         main = relax.Function(main.params, main.body, main.ret_ty, main.is_pure)
         return self._builder.add_func(main, name), main
 
@@ -132,15 +134,3 @@ def _variable(name: str, spec: TensorSpec) -> Any:
     from tvm import relax
 
     return relax.Var(name, relax.TensorType(spec.shape, spec.dtype))
-
-
-def _renamed(function: Any, names: Mapping[Any, Any]) -> Any:
-    """``function`` with other global variables."""
-    from tvm.relax.expr_functor import PyExprMutator, mutator
-
-    @mutator
-    class Renamer(PyExprMutator):  # type: ignore[misc]
-        def visit_global_var_(self, variable: Any) -> Any:
-            return names.get(variable, variable)
-
-    return Renamer().visit_expr(function)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sam3port
 from sam3port.port.entries import ENTRIES, interface
 from sam3port.port.keys import upstream_identity, weights_identity
+from sam3port.runtime.hashes import sha256
 from sam3port.runtime.manifest import FORMAT, KIND, MANIFEST
 
 if TYPE_CHECKING:
@@ -51,18 +51,12 @@ def describe(request: BuildRequest, plan: Plan, machine: Machine, folder: Path) 
         "library": machine.library,
         "entries": _entries(request),
         "files": {
-            file.relative_to(folder).as_posix(): {"sha256": digest(file), "bytes": file.stat().st_size}
+            file.relative_to(folder).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size}
             for file in sorted(folder.rglob("*"))
             if file.is_file() and file.name != MANIFEST
         },
         "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
     }
-
-
-def digest(file: Path) -> str:
-    """SHA-256, hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _weights(request: BuildRequest) -> dict[str, Any]:

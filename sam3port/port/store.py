@@ -51,6 +51,16 @@ class Store:
         folder.mkdir()
         return folder
 
+    @contextlib.contextmanager
+    def temporary(self) -> Iterator[Path]:
+        """A folder for the block, beside the entries, so that their files need not be copied. A later build removes it
+        should this process be killed."""
+        folder = self.begin()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def commit(self, folder: Path, key: str) -> Path:
         """Makes a folder from `begin` the entry of ``key``; if another build was first, that one's stays."""
         if os.name == "posix":  # Windows would not even let them be removed

@@ -54,7 +54,7 @@ def overlay(
     taken: list[tuple[float, float, float, float]] = []
     font = ImageFont.load_default(max(11.0, min(height, width) / 36))
     for index in order:
-        box = corners[index] or _extent(masks[index])
+        box = corners[index] or extent(masks[index])
         if box is not None:
             _write(artist, font, labels[index], _within(box, width, height), colour(int(index)), taken)
     return image
@@ -87,10 +87,10 @@ def colour(index: int) -> Colour:
 
 def _paint(pixels: Pixels, mask: NDArray[np.bool_], tint: Colour, line: int) -> None:
     """Mask and outline, only where they are."""
-    extent = _extent(mask)
-    if extent is None:
+    corners = extent(mask)
+    if corners is None:
         return
-    left, top, right, bottom = extent
+    left, top, right, bottom = corners
     part, inside = pixels[top:bottom, left:right], mask[top:bottom, left:right]
     solid = np.array(tint, np.float32)
     part[inside] = np.rint(part[inside] * np.float32(1 - _OPACITY) + solid * np.float32(_OPACITY))
@@ -100,7 +100,7 @@ def _paint(pixels: Pixels, mask: NDArray[np.bool_], tint: Colour, line: int) -> 
     part[inside & ~core] = tint
 
 
-def _extent(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+def extent(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
     """left, top, right, bottom (exclusive) of a mask; None if it is empty."""
     columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
     if not len(columns):

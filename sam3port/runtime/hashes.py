@@ -13,6 +13,12 @@ from typing import Any
 from sam3port.upstream.places import cache_root
 
 
+def sha256(file: Path) -> str:
+    """Of a file's content, hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 class Hashes:
     """The sha256 of files in one folder. What is remembered lies in the user's cache; without one nothing is."""
 
@@ -39,8 +45,7 @@ class Hashes:
         known = self._known.get(name)
         if isinstance(known, dict) and known.get("key") == key:
             return str(known.get("sha256"))
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = sha256(file)
         self._known[name] = {"key": key, "sha256": digest}
         return digest
 

@@ -116,8 +116,5 @@ def coco_annotations(
 
 def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     """x, y, width, height of what is true; zeros if nothing is."""
-    columns, rows = np.flatnonzero(mask.any(0)), np.flatnonzero(mask.any(1))
-    if not len(columns):
-        return 0, 0, 0, 0
-    left, top = int(columns[0]), int(rows[0])
-    return left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
+    left, top, right, bottom = draw.extent(mask) or (0, 0, 0, 0)
+    return left, top, right - left, bottom - top

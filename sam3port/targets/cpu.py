@@ -73,13 +73,13 @@ class CpuTarget(BuildTarget):
 
     def missing_to_run(self) -> list[str]:
         from sam3port.machine.features import missing_features, relevant
-        from sam3port.port.library import place
+        from sam3port.machine.place import place
 
         if not self.chosen:
             return []
         from tvm.target import codegen
 
-        wanted, here = place(self.chosen.get("triple", "")), (platform.system(), platform.machine())
+        wanted, here = place(self.chosen.get("triple", "")), place("")
         if wanted != here:
             return [f"another machine: {' '.join(wanted)}, this is {' '.join(here)}"]
         features = relevant(map(str, codegen.llvm_get_cpu_features(self.target())), wanted[1])

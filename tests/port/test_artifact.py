@@ -22,13 +22,13 @@ import pytest
 
 from sam3port.errors import UsageError
 from sam3port.machine.features import missing_features
+from sam3port.machine.place import place
 from sam3port.model.preset import preset
 from sam3port.patching.install import make_plan
 from sam3port.port.artifact import refuse_to_replace
 from sam3port.port.build import default_store
 from sam3port.port.entries import ENTRIES, linked_components
 from sam3port.port.keys import link_key, stage_keys
-from sam3port.port.library import place
 from sam3port.port.request import BuildRequest
 from sam3port.port.requirements import RUNTIME
 from sam3port.port.stage import Stage

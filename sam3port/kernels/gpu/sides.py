@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import tvm
 from tvm import relax
-from tvm.relax.expr_functor import PyExprMutator, mutator
+
+from sam3port.kernels.renaming import renamed
 
 _LIFTED: Final = "_transform_params"
 """How ``LiftTransformParams`` ends the names of its functions."""
@@ -31,15 +32,5 @@ def merge(device: tvm.IRModule, host: tvm.IRModule) -> tvm.IRModule:
     merged = builder.get()
     for name, function in host.functions_items():
         if isinstance(function, relax.Function):
-            merged[name] = _Renamer(names).visit_expr(function)
+            merged[name] = renamed(function, names)
     return merged
-
-
-@mutator
-class _Renamer(PyExprMutator):  # type: ignore[misc]
-    def __init__(self, names: dict[Any, Any]) -> None:
-        super().__init__()
-        self._names = names
-
-    def visit_global_var_(self, variable: Any) -> Any:
-        return self._names.get(variable, variable)
