@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     "--until", default="compile", show_default=True, metavar="STAGE", help="export, import, optimise, pack, compile."
 )
 @click.option("--dump", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write each stage's IR.")
+@click.option("--explain", is_flag=True, help="Run what was built; list each kernel, its schedule and share of time.")
 @click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Most points in a prompt.")
 @click.option("--boxes", type=click.IntRange(min=1), default=8, show_default=True, help="Most boxes in a prompt.")
 @click.option("--prompts", type=click.IntRange(min=1), default=1, show_default=True, help="Prompts in one batch.")
@@ -49,6 +50,7 @@ def build(
     out: Path,
     until: str,
     dump: Path | None,
+    explain: bool,
     points: int,
     boxes: int,
     prompts: int,
@@ -60,10 +62,11 @@ def build(
     """Build the artifact that `sam3port segment` uses into --out; with COMPONENTs, those into a folder each of --out.
 
     Stages: export, import, optimise, pack, compile. What was built before is not built again. Ctrl-C leaves the folders
-    as they were. With --until or --dump but no COMPONENT, all components are built.
+    as they were. With --until, --dump or --explain but no COMPONENT, all components are built.
     """
     if seed is not None and checkpoint is not None:
         raise UsageError("--seed and --checkpoint exclude each other", "give one of them")
+    from sam3port.cli.build_explain import print_explanations, refuse_to_explain
     from sam3port.cli.build_progress import show
     from sam3port.components.component import Capacity
     from sam3port.port.artifact import build_artifact
@@ -74,7 +77,7 @@ def build(
     from sam3port.port.stage import Stage, stage_named
 
     last = stage_named(until)
-    whole = not components and last is Stage.COMPILE and dump is None
+    whole = not components and last is Stage.COMPILE and dump is None and not explain
     request = BuildRequest(
         components=linked_components() if whole else tuple(known_components(disable, components)),
         preset=preset,
@@ -89,6 +92,8 @@ def build(
         upstream=upstream,
         disable=disable,
     )
+    if explain:
+        refuse_to_explain(request)
     with show(request, linked=whole) as progress:
         if checkpoint is None:
             chosen = (
@@ -111,6 +116,8 @@ def build(
     click.echo(f"built {count} until {request.until} in {out}")
     if dump is not None:
         _dump(request, folders, dump)
+    if explain:
+        print_explanations(request, folders)
 
 
 def _dump(request: BuildRequest, folders: dict[str, Path], dump: Path) -> None:

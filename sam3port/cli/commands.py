@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def sam3port_commands() -> list[click.Command]:
     # Imported here: `sam3port.install()` registers this plugin too, and has no use for click.
     from sam3port.cli.apply_patches import apply_patches
+    from sam3port.cli.bench import bench
     from sam3port.cli.build import build
     from sam3port.cli.components import components
     from sam3port.cli.demo import demo
@@ -24,4 +25,4 @@ def sam3port_commands() -> list[click.Command]:
     from sam3port.cli.upstream import upstream
     from sam3port.cli.verify import verify
 
-    return [apply_patches, build, components, demo, doctor, patches, run, segment, upstream, verify]
+    return [apply_patches, bench, build, components, demo, doctor, patches, run, segment, upstream, verify]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,38 @@ class Compiled:
         Raises:
             InputError: a name, shape or dtype does not fit.
         """
-        given = [self._tensor(array) for array in in_order(self.name, self.inputs, inputs)]
-        results = self._machine["main"](*given, *self._weights)
+        results = self.call(self.tensors(inputs))
         return {spec.name: result.numpy() for spec, result in zip(self.outputs, results, strict=True)}
+
+    def tensors(self, inputs: Arrays) -> list[Any]:
+        """The inputs on the device, for `call`.
+
+        Raises:
+            InputError: a name, shape or dtype does not fit.
+        """
+        return [self._tensor(array) for array in in_order(self.name, self.inputs, inputs)]
+
+    def call(self, given: Sequence[Any]) -> Any:
+        """The outputs on the device, in the declared order, from what `tensors` gave."""
+        return self._machine["main"](*given, *self._weights)
+
+    def observe(self, watch: Callable[[str, float], None]) -> None:
+        """From now on tells ``watch`` the name of each function that a call has called, and how many seconds it took.
+
+        On a GPU that would be the time until it was launched.
+        """
+        started = 0.0
+
+        def instrument(_function: Any, name: str, before: bool, _result: Any, *_arguments: Any) -> int:
+            nonlocal started
+            now = time.perf_counter()
+            if before:
+                started = now
+            else:
+                watch(name, now - started)
+            return 0  # go on
+
+        self._machine.set_instrument(instrument)
 
     def _tensor(self, array: NDArray[np.generic]) -> Any:
         import tvm

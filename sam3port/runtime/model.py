@@ -92,6 +92,10 @@ class Model:
             )
         return self._text(self.tokenizer.encode(text, length).tobytes())
 
+    def forget_texts(self) -> None:
+        """Frees what is remembered of texts; the next `encode_text` computes again."""
+        self._text.cache_clear()
+
     def _encode_text(self, tokens: bytes) -> Handles:
         one = np.frombuffer(tokens, np.int64)[None]
         return self.engine.call("encode_text", {"tokens": pad_tokens(one, self.manifest.capacity)})

@@ -46,7 +46,7 @@ def main() -> None:
     torch.manual_seed(0)
     with torch.no_grad(), _precision(run):
         if run is Run.EXPORTED:
-            _register_operators(installation)
+            register_operators(installation)
             child.compute(lambda name: _outputs(build, name, _exported(Path(child.request["built"], name))))
         else:
             model = _model(build)
@@ -83,7 +83,7 @@ def _exported(folder: Path) -> torch.nn.Module:
     return module
 
 
-def _register_operators(installation: Installation) -> None:
+def register_operators(installation: Installation) -> None:
     """A program can only be loaded when the operators that it calls are known, and upstream is not imported here."""
     for patch in installation.plan.patches:
         if patch.prepare is not None:

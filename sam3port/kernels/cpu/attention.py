@@ -69,9 +69,12 @@ def attention_func(spec: AttentionSpec, unit: VectorUnit) -> tirx.PrimFunc:
 
     def body(q: Buffer, k: Buffer, v: Buffer, *rest: Buffer) -> None:
         bias, out = rest if spec.bias is not None else (None, *rest)
-        _Attention(spec, unit).emit(q, k, v, bias, out)
+        kernels.emit(q, k, v, bias, out)
 
-    return emit.primfunc(parameters, body)
+    kernels = _Attention(spec, unit)
+    flops = 2 * spec.batch * spec.heads * spec.queries * spec.keys * (spec.features + spec.value_features)
+    blocks = f"blocks of {kernels.strips * kernels.scores.rows} queries and {kernels.block_keys} keys"
+    return emit.primfunc(parameters, body, kernel=emit.Kernel("attention", f"{kernels.scores}, {blocks}", flops))
 
 
 def _at(layout: Layout, batch: Expr, head: Expr, row: Expr, feature: Expr) -> list[Expr]:

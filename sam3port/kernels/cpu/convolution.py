@@ -114,7 +114,8 @@ def _pack_func(
                 element = tirx.if_then_else(row < rows, element, emit.constant(0.0))
             emit.store(packed, element, [panel, step, i])
 
-    return emit.primfunc([("weight", shape), ("packed", (panels, depth, height))], body)
+    kernel = emit.Kernel("pack weight", f"panels of {height} features")
+    return emit.primfunc([("weight", shape), ("packed", (panels, depth, height))], body, kernel=kernel)
 
 
 def convolution_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = ()) -> tirx.PrimFunc:
@@ -149,7 +150,9 @@ def convolution_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = 
         *operands,
         ("out", (spec.batch, spec.features, spec.pixels)),
     ]
-    return emit.primfunc(parameters, body)
+    flops = 2 * spec.batch * spec.pixels * spec.depth * spec.features
+    kernel = emit.Kernel("convolution", f"{tile}, weight packed, patches gathered in panels", flops)
+    return emit.primfunc(parameters, body, kernel=kernel)
 
 
 def transposed_convolution_func(
@@ -209,7 +212,8 @@ def transposed_convolution_func(
         *operands,
         ("out", (batch, features, height * kh, width * kw)),
     ]
-    return emit.primfunc(parameters, body)
+    described = emit.Kernel("transposed convolution", f"{tile}, weight packed", 2 * batch * rows * pixels * channels)
+    return emit.primfunc(parameters, body, kernel=described)
 
 
 def _emit_panels(

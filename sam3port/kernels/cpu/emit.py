@@ -7,6 +7,7 @@ not what a chain of schedule steps leads to.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tvm import s_tir, tirx
@@ -22,20 +23,39 @@ Dim = Any
 """An int, or a symbolic ``tirx.Var`` of type int64."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What a kernel says about itself, for `sam3port.port.explain`."""
+
+    name: str
+    schedule: str
+    """Tiles and blocks, in words."""
+    flops: Dim | None = None
+    """Operations of a call; what is no int is not known."""
+
+
 def primfunc(
     parameters: Sequence[tuple[str, Sequence[Dim]]],
     body: Callable[..., None],
     dtype: str = "float32",
+    kernel: Kernel | None = None,
 ) -> tirx.PrimFunc:
     """A finished kernel: no pass will schedule or fuse it. `body` gets one buffer for each parameter."""
     with IRBuilder() as builder, T.prim_func(is_private=True, s_tir=True):
-        T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True, "op_pattern": OPAQUE})
+        T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True, "op_pattern": OPAQUE, **_described(kernel)})
         buffers = [T.arg(label, T.buffer(tuple(shape), dtype, layout=None)) for label, shape in parameters]
         body(*buffers)
     function = builder.get()
     # Passes over call_tir expect a block at the root of every function, and the builder adds none.
     root = s_tir.SBlock(iter_vars=[], reads=[], writes=[], name_hint="root", body=function.body)
     return function.with_body(s_tir.SBlockRealize([], True, root))
+
+
+def _described(kernel: Kernel | None) -> dict[str, Any]:
+    if kernel is None:
+        return {}
+    described = {"sam3port.kernel": kernel.name, "sam3port.schedule": kernel.schedule}
+    return described | ({"sam3port.flops": kernel.flops} if isinstance(kernel.flops, int) else {})
 
 
 def is_static(*dims: Dim) -> bool:

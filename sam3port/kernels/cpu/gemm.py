@@ -53,7 +53,8 @@ def pack_weight_func(n: int, k: int, unit: VectorUnit, *, transposed: bool = Fal
             emit.store(packed, value, [panel, step, column])
 
     shape = (k, n) if transposed else (n, k)
-    return emit.primfunc([("weight", shape), ("packed", (panels, k, columns))], body)
+    kernel = emit.Kernel("pack weight", f"panels of {columns} columns")
+    return emit.primfunc([("weight", shape), ("packed", (panels, k, columns))], body, kernel=kernel)
 
 
 def linear_func(m: Dim, n: int, k: int, unit: VectorUnit, steps: Epilogue = ()) -> tirx.PrimFunc:
@@ -82,7 +83,8 @@ def linear_func(m: Dim, n: int, k: int, unit: VectorUnit, steps: Epilogue = ()) 
         )  # fmt: skip
 
     parameters = [("x", (m, k)), ("packed", packed_shape(n, k, unit)), *operands, ("out", (m, n))]
-    return emit.primfunc(parameters, body)
+    kernel = emit.Kernel("linear", f"{tile}, weight packed", 2 * m * n * k)
+    return emit.primfunc(parameters, body, kernel=kernel)
 
 
 def matmul_func(batch: Dim, m: Dim, n: Dim, k: Dim, unit: VectorUnit, *, transpose_b: bool = False) -> tirx.PrimFunc:
@@ -115,7 +117,8 @@ def matmul_func(batch: Dim, m: Dim, n: Dim, k: Dim, unit: VectorUnit, *, transpo
         )  # fmt: skip
 
     shape_b = (batch, n, k) if transpose_b else (batch, k, n)
-    return emit.primfunc([("a", (batch, m, k)), ("b", shape_b), ("out", (batch, m, n))], body)
+    kernel = emit.Kernel("product", f"{tile}, right operand packed in the call", 2 * batch * m * n * k)
+    return emit.primfunc([("a", (batch, m, k)), ("b", shape_b), ("out", (batch, m, n))], body, kernel=kernel)
 
 
 def emit_product(

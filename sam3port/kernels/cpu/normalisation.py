@@ -56,7 +56,7 @@ def layer_norm_func(rows: Dim, length: int, epsilon: float, unit: VectorUnit) ->
         ("beta", (length,)),
         ("out", (rows, length)),
     ]
-    return emit.primfunc(parameters, body)
+    return emit.primfunc(parameters, body, kernel=emit.Kernel("layer norm", "two passes over each row"))
 
 
 def _moments(load: object, length: int, epsilon: float, lanes: int) -> tuple[Expr, Expr]:
@@ -93,7 +93,8 @@ def softmax_func(rows: Dim, length: Dim, unit: VectorUnit) -> tirx.PrimFunc:
 
             lines.each(length, unit.lanes, scale)
 
-    return emit.primfunc([("x", (rows, length)), ("out", (rows, length))], body)
+    kernel = emit.Kernel("softmax", "three passes over each row")
+    return emit.primfunc([("x", (rows, length)), ("out", (rows, length))], body, kernel=kernel)
 
 
 def group_norm_func(
@@ -145,4 +146,6 @@ def group_norm_func(
             lines.each(size, unit.lanes, write)
 
     shape = (batch, channels, size)
-    return emit.primfunc([("x", shape), ("gamma", (channels,)), ("beta", (channels,)), ("out", shape)], body)
+    kernel = emit.Kernel("group norm", "two passes over each channel")
+    parameters = [("x", shape), ("gamma", (channels,)), ("beta", (channels,)), ("out", shape)]
+    return emit.primfunc(parameters, body, kernel=kernel)

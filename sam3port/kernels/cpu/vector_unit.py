@@ -23,6 +23,9 @@ class RegisterTile:
     def columns(self) -> int:
         return self.vectors * self.lanes
 
+    def __str__(self) -> str:
+        return f"{self.rows} x {self.columns} in registers of {self.lanes}"
+
 
 @dataclass(frozen=True, slots=True)
 class VectorUnit:

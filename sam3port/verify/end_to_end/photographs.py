@@ -67,6 +67,21 @@ def own_photographs(folder: Path, most: int | None = None) -> list[Photograph]:
     return [_written(scene, folder) for scene in SCENES[:most]]
 
 
+def own_photograph(name: str, folder: Path) -> Photograph:
+    """Writes the one of `SCENES` that has this name into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return next(_written(scene, folder) for scene in SCENES if scene.name == name)
+
+
+def photograph_of(file: Path) -> Photograph:
+    """A user's picture.
+
+    Raises:
+        UsageError: it cannot be read, or has more than 8 bits a value (upstream takes 8).
+    """
+    return _described(file, file.name, "an object")
+
+
 def photographs_in(folder: Path, most: int | None = None) -> list[Photograph]:
     """The pictures of a user's folder in the order of their names, at most so many.
 
@@ -79,7 +94,7 @@ def photographs_in(folder: Path, most: int | None = None) -> list[Photograph]:
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in known and file.is_file())
     if not files:
         raise UsageError(f"{folder} holds no pictures", "give a folder of photographs")
-    return [_described(file, file.name, "an object") for file in files[:most]]
+    return [photograph_of(file) for file in files[:most]]
 
 
 def upright(file: Path) -> Image.Image:

@@ -1,0 +1,136 @@
+"""What a contest came to, in numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sam3port.bench.contestants import Contestant
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One contestant at one work."""
+
+    component: str
+    """A component's name; ``end-to-end: image`` and the like for the whole program."""
+    contestant: Contestant
+    dtype: str
+    seconds: tuple[float, ...]
+    """Of each run after the warm-up."""
+    flops: int | None
+    """Operations of a run; None where they were not counted."""
+    bytes_moved: int | None
+    """What a run reads and writes at least: weights, inputs and outputs. None where it was not counted."""
+    peak_rss_bytes: int
+    """The most that its process had in memory while it computed."""
+    opened_s: float
+    """From the start of the process until it could compute, compilation included where it happens then."""
+    first_s: float
+    max_abs_error: float | None
+    """Against upstream in float64 (whole program: against upstream's scores in float32), the worst output."""
+
+    @property
+    def median_s(self) -> float:
+        return float(np.median(self.seconds))
+
+    def percentile(self, share: float) -> float:
+        """Seconds within which this share (0..100) of the runs was done."""
+        return float(np.percentile(self.seconds, share))
+
+    @property
+    def gflops(self) -> float | None:
+        """10^9 operations a second."""
+        return None if self.flops is None else self.flops / self.median_s / 1e9
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "component": self.component,
+            "contestant": str(self.contestant),
+            "dtype": self.dtype,
+            "runs": len(self.seconds),
+            "median_s": self.median_s,
+            "mean_s": float(np.mean(self.seconds)),
+            "least_s": min(self.seconds),
+            "p95_s": self.percentile(95),
+            "p99_s": self.percentile(99),
+            "runs_per_s": 1 / self.median_s,
+            "gflops": self.gflops,
+            "flops": self.flops,
+            "bytes_moved": self.bytes_moved,
+            "peak_rss_bytes": self.peak_rss_bytes,
+            "opened_s": self.opened_s,
+            "first_s": self.first_s,
+            "max_abs_error": self.max_abs_error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A contestant that could not do a work."""
+
+    component: str
+    contestant: Contestant
+    problem: str
+
+
+@dataclass
+class Results:
+    """Everything that was measured."""
+
+    rows: list[Row] = field(default_factory=list)
+    absent: list[Absent] = field(default_factory=list)
+    float32_limits: list[float] = field(default_factory=list)
+    """10^9 operations a second, one for each round."""
+    read_limits: list[float] = field(default_factory=list)
+    """10^9 bytes a second."""
+
+    @property
+    def fma_limit(self) -> float | None:
+        """10^9 operations a second in float32: the best that was seen, since a limit is what cannot be passed."""
+        return max(self.float32_limits, default=None)
+
+    def row(self, component: str, contestant: Contestant) -> Row | None:
+        """What that contestant came to."""
+        return next((row for row in self.rows if (row.component, row.contestant) == (component, contestant)), None)
+
+    def components(self) -> list[str]:
+        named = [row.component for row in self.rows] + [each.component for each in self.absent]
+        return list(dict.fromkeys(named))
+
+    def speedup(self, component: str, over: Contestant) -> float | None:
+        """How many times as fast the port is as another; None where one of them is absent."""
+        ours, theirs = self.row(component, Contestant.TVM), self.row(component, over)
+        return None if ours is None or theirs is None else theirs.median_s / ours.median_s
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "fma_limit_gflops": {"float32": self.fma_limit, "bfloat16": None},
+            "read_limit_gbytes": max(self.read_limits, default=None),
+            "rows": [row.as_json() for row in self.rows],
+            "absent": [dataclasses.asdict(each) for each in self.absent],
+        }
+
+
+def largest_difference(ours: Sequence[Any], theirs: Sequence[Any]) -> float:
+    """The largest absolute difference of any element; infinite where shapes or what is finite differ.
+
+    Booleans count as 0 and 1.
+    """
+    worst = 0.0
+    for one, other in zip(ours, theirs, strict=True):
+        left, right = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+        if left.shape != right.shape:
+            return math.inf
+        same = (left == right) | (np.isnan(left) & np.isnan(right))
+        with np.errstate(invalid="ignore"):  # of infinities, which are among the same
+            differences = np.abs(left - right)[~same]
+        if differences.size:
+            largest = float(differences.max())
+            worst = max(worst, math.inf if math.isnan(largest) else largest)
+    return worst

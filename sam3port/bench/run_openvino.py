@@ -1,0 +1,39 @@
+"""OpenVINO: ``python -m sam3port.bench.run_openvino REQUEST.json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sam3port.bench.child import Opened, Outputs, serve
+from sam3port.bench.inputs import load
+
+
+def opened(request: dict[str, Any]) -> Opened:
+    """A compiled model for one request at a time, with the precision that was asked for."""
+    import openvino as ov
+
+    half = request["build"]["dtype"] == "bfloat16"
+    core = ov.Core()
+    properties = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": request["threads"],
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
+    }
+    compiled = core.compile_model(core.read_model(request["onnx"]), "CPU", properties)
+    arrays = list(load(request).values())
+    given = {each.any_name: arrays[request["onnx_inputs"].index(each.any_name)] for each in compiled.inputs}
+    inference = compiled.create_infer_request()
+
+    def work() -> Any:
+        inference.infer(given, share_inputs=True, share_outputs=True)
+        return None
+
+    def outputs(_work: str, _results: Any) -> Outputs:
+        return {name: inference.get_output_tensor(index).data.copy() for index, name in enumerate(request["outputs"])}
+
+    return Opened({request["work"]: work}, outputs)
+
+
+if __name__ == "__main__":
+    serve(opened)

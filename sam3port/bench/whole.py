@@ -1,0 +1,98 @@
+"""The contest about the whole program: a photograph encoded, and prompts answered, by the artifact and by upstream."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from sam3port.bench.child import Outputs
+from sam3port.bench.components import PreparationFailed, Setup
+from sam3port.bench.contest import Works, compete
+from sam3port.bench.contestants import WHOLE, Contestant
+from sam3port.bench.figures import Absent, Results, largest_difference
+
+if TYPE_CHECKING:
+    from sam3port.verify.end_to_end.photographs import Photograph
+
+MODULES: Final = {Contestant.TVM: "sam3port.bench.run_artifact", Contestant.TORCH: "sam3port.bench.run_upstream"}
+CHOOSE: Final = "sam3port.bench.thresholds"
+IMAGE: Final = "image"
+PROMPT: Final = "prompt"
+TITLES: Final = {IMAGE: "end-to-end: image", PROMPT: "end-to-end: next prompt"}
+BOTH: Final = "end-to-end: image + prompt"
+TEXTS: Final = (
+    *("a cup", "a red spoon", "a saucer", "the table", "a dog", "yellow cars", "a face", "the floor", "a hand"),
+    *("a window", "two shoes", "some grass", "a bottle", "the sky", "a green leaf", "a book", "one wheel", "a sign"),
+)
+"""Another one for every prompt: an answer that was kept from before is no measurement."""
+
+
+def bench_whole(setup: Setup, artifact: Path, photograph: Photograph, results: Results) -> None:
+    """Encoding the photograph, and answering a new text about it.
+
+    Args:
+        setup: who competes, and how.
+        artifact: the port's.
+        photograph: what is looked at.
+        results: gets two rows for each contestant.
+
+    Raises:
+        PreparationFailed: the artifact does not answer.
+    """
+    absent = "it has no program around the model: no processor, no prompts"
+    for contestant in setup.contestants:
+        if contestant not in WHOLE:
+            setup.say(f"{contestant}: {absent}")
+            results.absent += [Absent(title, contestant, absent) for title in TITLES.values()]
+    request = {
+        "build": setup.build.as_json(),
+        "artifact": str(artifact.absolute()),
+        "photograph": str(photograph.file.absolute()),
+        "texts": TEXTS,
+        "thresholds": _thresholds(setup, artifact, photograph),
+    }
+    folder = setup.folder / "processes"
+    theirs = folder / Contestant.TORCH / f"{PROMPT}.npz"
+
+    def error(contestant: Contestant, work: str, outputs: Outputs) -> float | None:
+        if work != PROMPT or contestant is not Contestant.TVM or not theirs.exists():
+            return None
+        with np.load(theirs) as answers:
+            return largest_difference([outputs["scores"]], [answers["scores"]])
+
+    compete(
+        Works(TITLES),
+        {each: {**request, "contestant": str(each)} for each in setup.contestants if each in WHOLE},
+        folder,
+        modules=MODULES,
+        dtype=setup.build.dtype,
+        threads=setup.threads,
+        rounds=setup.rounds,
+        error=error,
+        results=results,
+        say=setup.say,
+    )
+
+
+def _thresholds(setup: Setup, artifact: Path, photograph: Photograph) -> list[float]:
+    """For each text one that keeps a few objects, as a trained model would: seeded weights know no 0.5."""
+    file = setup.folder / "thresholds.json"
+    process = subprocess.run(
+        [sys.executable, "-m", CHOOSE, str(artifact.absolute()), str(photograph.file.absolute()), str(file)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    try:
+        chosen: list[float] = json.loads(file.read_text(encoding="utf-8"))
+    except OSError:
+        said = [line.strip() for line in process.stderr.splitlines() if line.strip()]
+        raise PreparationFailed(f"{artifact} does not answer: {said[-1] if said else process.returncode}") from None
+    return chosen

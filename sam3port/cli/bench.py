@@ -1,0 +1,198 @@
+"""``sam3port bench``: the port and its peers on the same work, in one run."""
+
+from __future__ import annotations
+
+import contextlib
+import json as json_format
+import shlex
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sam3port.cli.options import disable_option, upstream_option
+from sam3port.errors import UsageError
+
+if TYPE_CHECKING:
+    from sam3port.bench.components import Setup
+    from sam3port.bench.contestants import Contestant
+    from sam3port.bench.figures import Results
+    from sam3port.port.request import BuildRequest
+
+
+@click.command("bench")
+@click.argument("components", nargs=-1, metavar="[COMPONENT]...")
+@click.option("--end-to-end", is_flag=True, help="The whole program: a photograph, then prompts about it.")
+@click.option("--preset", default="tiny", show_default=True, metavar="NAME", help="Sizes of the model: tiny or full.")
+@click.option("--resolution", type=int, metavar="N", help="Side of the image in pixels, instead of the preset's.")
+@click.option("--dtype", default="float32", show_default=True, metavar="TYPE", help="What to compute in.")
+@click.option(
+    "--against",
+    metavar="PEER,...",
+    help="torch, inductor, onnxruntime, openvino, or none (default: all that are installed).",
+)
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="For each (default: every usable CPU).")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Turns of each contestant.")
+@click.option(
+    "--image",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="End to end: the photograph (default: scikit-image's coffee at 1800x1200).",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output instead of a table.")
+@click.option(
+    "--report", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the report there."
+)
+@click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes of the build (default: 2).")
+@upstream_option
+@disable_option
+def bench(
+    components: tuple[str, ...],
+    end_to_end: bool,
+    against: str | None,
+    threads: int | None,
+    rounds: int,
+    image: Path | None,
+    as_json: bool,
+    report: Path | None,
+    jobs: int | None,
+    **options: Any,
+) -> int:
+    """Time the COMPONENTs (all of them by default), or the whole program, beside PyTorch and other runtimes.
+
+    All take turns on the same inputs with the same number of threads; each one's error stands beside its time. Builds
+    first what the cache does not hold. Keep the machine idle meanwhile.
+    """
+    from sam3port.bench.components import Setup
+    from sam3port.bench.figures import Results
+    from sam3port.bench.report import content, write_report
+    from sam3port.machine.cpus import usable_cpus
+
+    if end_to_end and components:
+        raise UsageError(f"--end-to-end takes all of the model, not {', '.join(components)}", "leave that away")
+    if image is not None and not end_to_end:
+        raise UsageError("--image belongs to --end-to-end", "give that, too, or leave it away")
+    chosen = _contestants(against)
+    request = _request(components, end_to_end, options)
+    results = Results()
+    with tempfile.TemporaryDirectory(prefix="sam3port-bench-") as folder:
+        setup = Setup(request, chosen, threads or usable_cpus(), rounds, Path(folder), _say(time.monotonic()))
+        with _built(request, end_to_end, jobs) as built:
+            if end_to_end:
+                _whole(setup, built, image, results)
+            else:
+                from sam3port.bench.components import bench_components
+
+                bench_components(setup, built, results)
+        command = _command(components, end_to_end, against, threads, rounds, image, options)
+        if as_json:
+            click.echo(json_format.dumps(content(results, setup, command)))
+        else:
+            _print(results)
+        if report is not None:
+            for file in write_report(results, setup, report, command):
+                click.echo(f"wrote {file}", err=True)
+    return 0 if results.rows else 1
+
+
+def _contestants(against: str | None) -> list[Contestant]:
+    from sam3port.bench.contestants import EXTRA, PEERS, Contestant, asked, missing_packages
+
+    if against == "none":
+        return [Contestant.TVM]
+    if against is not None:
+        return [Contestant.TVM, *asked([name.strip() for name in against.split(",") if name.strip()])]
+    there = [Contestant.TVM]
+    for peer in PEERS:
+        if missing := missing_packages(peer):
+            click.echo(f"without {peer}: {', '.join(missing)} not installed ({EXTRA})", err=True)
+        else:
+            there.append(peer)
+    return there
+
+
+def _request(components: tuple[str, ...], end_to_end: bool, options: dict[str, Any]) -> BuildRequest:
+    from sam3port.port.entries import linked_components
+    from sam3port.port.request import BuildRequest, known_components
+
+    names = linked_components() if end_to_end else tuple(known_components(options["disable"], components))
+    request = BuildRequest(components=names, **options)
+    request.sizes()
+    request.build_target()
+    return request
+
+
+@contextlib.contextmanager
+def _built(request: BuildRequest, end_to_end: bool, jobs: int | None) -> Iterator[Path]:
+    """What is measured; the cache keeps its stages."""
+    from sam3port.cli.build_progress import show
+    from sam3port.port.artifact import build_artifact
+    from sam3port.port.build import build, default_store
+
+    store = default_store()
+    with store.temporary() as folder:
+        with show(request, linked=end_to_end) as progress:
+            if end_to_end:
+                build_artifact(request, folder / "artifact", progress, store=store, jobs=jobs)
+            else:
+                build(request, folder, progress, store=store, jobs=jobs)
+        yield folder / "artifact" if end_to_end else folder
+
+
+def _whole(setup: Setup, artifact: Path, image: Path | None, results: Results) -> None:
+    from sam3port.bench.whole import bench_whole
+    from sam3port.verify.end_to_end.photographs import own_photograph, photograph_of
+
+    shown = photograph_of(image) if image else own_photograph("coffee-1800x1200", setup.folder / "photographs")
+    bench_whole(setup, artifact, shown, results)
+
+
+def _say(started: float) -> Any:
+    from sam3port.cli.console import messages
+
+    console = messages()
+
+    def say(text: str) -> None:
+        console.print(f"[{time.monotonic() - started:6.1f} s] {text}", markup=False, highlight=False, soft_wrap=True)
+
+    return say
+
+
+def _command(
+    components: tuple[str, ...],
+    end_to_end: bool,
+    against: str | None,
+    threads: int | None,
+    rounds: int,
+    image: Path | None,
+    options: dict[str, Any],
+) -> str:
+    words = ["sam3port", "bench", *components, *(["--end-to-end"] if end_to_end else [])]
+    words += ["--preset", options["preset"]]
+    words += ["--resolution", str(options["resolution"])] if options["resolution"] else []
+    words += ["--dtype", options["dtype"]]
+    words += ["--against", against] if against else []
+    words += ["--threads", str(threads)] if threads else []
+    words += ["--image", image.name] if image else []
+    words += [word for name in options["disable"] for word in ("--disable", name)]
+    return shlex.join([*words, "--rounds", str(rounds)])
+
+
+def _print(results: Results) -> None:
+    from rich.table import Table
+
+    from sam3port.bench.table import COLUMNS, lines
+    from sam3port.cli.console import output
+
+    table = Table()
+    for index, heading in enumerate(COLUMNS):
+        table.add_column(heading, justify="left" if index < 2 else "right")
+    for cells in lines(results):
+        table.add_row(*cells)
+    console = output()
+    console.print(table)
+    if results.fma_limit:
+        console.print(f"float32 multiply-adds: at most {results.fma_limit:.0f} GFLOP/s", highlight=False)
