@@ -17,6 +17,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from sam3port.errors import Sam3PortError
+from sam3port.machine.cpus import usable_cpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,6 @@ class Examination:
 def examine(upstream: Path | None = None) -> Examination:
     """Looks at everything; a broken part is a finding, never an exception."""
     return Examination(list(_machine()), list(_packages()), list(_upstream(upstream)), _targets())
-
-
-def usable_cpus() -> int:
-    """The logical CPUs that this process may use (its affinity, where the system has one)."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _machine() -> Iterator[Finding]:
