@@ -22,7 +22,8 @@ TARGETS = ("cpu", "cuda", "metal")
 FIRST = (
     *("verify/test_full", "verify/test_sabotage", "cli/test_demo", "patches/test_models_on_cpu", "port/test_build"),
     *("verify/test_runs", "port/test_operators", "test_documents", "port/test_artifact", "verify/test_end_to_end"),
-    *("cli/test_apply_patches", "verify/test_linked", "patching/test_children", "test_third_party_component"),
+    *("cli/test_bench", "model/test_weights", "test_export_stages", "cli/test_apply_patches", "runtime/test_artifact"),
+    *("verify/test_linked", "test_third_party_component"),
 )
 """Modules that take longest, so that none of them is left for the end, when the other workers have nothing to do."""
 
