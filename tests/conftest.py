@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import filelock
 import pytest
@@ -18,6 +19,13 @@ import pytest
 from sam3port.upstream.source import Upstream, ensure
 
 TARGETS = ("cpu", "cuda", "metal")
+FIRST = (
+    *("verify/test_full", "verify/test_sabotage", "cli/test_demo", "patches/test_models_on_cpu", "port/test_build"),
+    *("verify/test_runs", "port/test_operators", "test_documents", "port/test_artifact", "verify/test_end_to_end"),
+    *("cli/test_bench", "model/test_weights", "test_export_stages", "cli/test_apply_patches", "runtime/test_artifact"),
+    *("verify/test_linked", "test_third_party_component"),
+)
+"""Modules that take longest, so that none of them is left for the end, when the other workers have nothing to do."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,12 +36,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
         # Started in a shell's background, where SIGINT is ignored; the children that tests interrupt inherit it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Threads of one program wait for each other, spinning, while the other worker has their CPU.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
     config.addinivalue_line("markers", "target(*names): the test runs with these targets (default: cpu)")
     config.addinivalue_line("markers", "device: the test needs the target's device, not only its compiler")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keeps the tests of the chosen target. What no target can change runs once, with cpu."""
+    """Keeps the tests of the chosen target: what no target can change runs once, with cpu. The slow modules first."""
+    place = {Path(__file__).parent / f"{name}.py": number for number, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
     chosen = config.getoption("--target")
     kept, left = [], []
     for item in items:
@@ -102,38 +115,42 @@ def clean_environment(**changes: str) -> dict[str, str]:
     """This environment without what would hide a defect: bytecode switched off, sam3port's own settings."""
     dropped = {"PYTHONDONTWRITEBYTECODE", "SAM3PORT_DISABLE", "SAM3PORT_DEBUG", "PYTHONPATH"}
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
-    return {"OMP_NUM_THREADS": "2", **kept, **changes}
+    threads = {"TVM_NUM_THREADS": "1"} if "PYTEST_XDIST_WORKER" in os.environ else {"OMP_NUM_THREADS": "2"}
+    return {**threads, **kept, **changes}
+
+
+def run_python(
+    code: str,
+    script: Path,
+    *,
+    disable: Sequence[str] = (),
+    timeout: float = 300,
+    install: bool = True,
+    env: dict[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Runs code as the file ``script`` in its folder, in a fresh interpreter, patched unless ``install`` is False."""
+    start = f"import sam3port\nsam3port.install(disable={list(disable)!r})\n" if install else ""
+    script.write_text(start + textwrap.dedent(code), encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, str(script)],
+        cwd=script.parent,
+        env=clean_environment(**(env or {})),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
 
 
 @pytest.fixture
-def upstream_python(upstream_source: Upstream, tmp_path: Path) -> Iterator[RunPython]:
+def upstream_python(upstream_source: Upstream, tmp_path: Path) -> RunPython:
     """A function that runs code in a fresh interpreter, patched (see `RunPython`)."""
     assert upstream_source.pinned
-    count = 0
+    numbers = itertools.count(1)
 
-    def run(
-        code: str,
-        *,
-        disable: Sequence[str] = (),
-        timeout: float = 300,
-        install: bool = True,
-        env: dict[str, str] | None = None,
-    ) -> subprocess.CompletedProcess[str]:
-        nonlocal count
-        count += 1
-        script = tmp_path / f"script_{count}.py"
-        start = f"import sam3port\nsam3port.install(disable={list(disable)!r})\n" if install else ""
-        script.write_text(start + textwrap.dedent(code), encoding="utf-8")
-        return subprocess.run(
-            [sys.executable, str(script)],
-            cwd=tmp_path,
-            env=clean_environment(**(env or {})),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+    def run(code: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return run_python(code, tmp_path / f"script_{next(numbers)}.py", **options)
 
-    yield run
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.conftest import RunPython
+from tests.patches.conftest import LoadedPython
 from tests.patches.machine import assert_fails, assert_passes
 
 NOTHING = """
@@ -29,12 +30,12 @@ def test_off_no_objects_are_refused(upstream_python: RunPython) -> None:
     assert_fails(run, "connected_components.py", "RuntimeError: stack expects a non-empty TensorList")
 
 
-def test_on_no_objects_give_nothing(upstream_python: RunPython) -> None:
-    assert_passes(upstream_python(NOTHING))
+def test_on_no_objects_give_nothing(loaded_python: LoadedPython) -> None:
+    assert_passes(loaded_python(NOTHING))
 
 
-def test_on_and_off_give_the_same_labels_and_areas(upstream_python: RunPython) -> None:
-    on = upstream_python(AREAS)
+def test_on_and_off_give_the_same_labels_and_areas(upstream_python: RunPython, loaded_python: LoadedPython) -> None:
+    on = loaded_python(AREAS)
     off = upstream_python(AREAS, disable=["connected_components_cpu"])
     assert_passes(on)
     assert_passes(off)

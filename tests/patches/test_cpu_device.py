@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.conftest import RunPython
+from tests.patches.conftest import LoadedPython
 from tests.patches.machine import NO_CUDA, assert_fails, assert_passes, failures, needs_no_cuda
 
 PLACES = {
@@ -120,9 +121,9 @@ def test_on_defaults_are_cuda_where_there_is_one(upstream_python: RunPython) -> 
     assert_passes(upstream_python(code))
 
 
-def test_on_caches_follow_the_model(upstream_python: RunPython) -> None:
-    assert_passes(upstream_python(MOVED))
+def test_on_caches_follow_the_model(loaded_python: LoadedPython) -> None:
+    assert_passes(loaded_python(MOVED))
 
 
-def test_on_autocast_on_cpu_leaves_the_decoders_feed_forward_alone(upstream_python: RunPython) -> None:
-    assert_passes(upstream_python(AUTOCAST + "assert torch.equal(computed, expected)"))
+def test_on_autocast_on_cpu_leaves_the_decoders_feed_forward_alone(loaded_python: LoadedPython) -> None:
+    assert_passes(loaded_python(AUTOCAST + "assert torch.equal(computed, expected)"))

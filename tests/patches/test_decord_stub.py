@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.conftest import RunPython
+from tests.patches.conftest import LoadedPython
 from tests.patches.machine import assert_fails, assert_passes, needs_no_decord
 
 TRANSFORM = """
@@ -33,8 +34,8 @@ def test_off_importing_upstream_fails(upstream_python: RunPython) -> None:
     assert_fails(run, "sam3_image_dataset.py", "ModuleNotFoundError: No module named 'decord'")
 
 
-def test_on_transforms_of_images_run(upstream_python: RunPython) -> None:
-    assert_passes(upstream_python(TRANSFORM))
+def test_on_transforms_of_images_run(loaded_python: LoadedPython) -> None:
+    assert_passes(loaded_python(TRANSFORM))
 
 
 @needs_no_decord

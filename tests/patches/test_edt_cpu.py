@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.conftest import RunPython
+from tests.patches.conftest import LoadedPython
 from tests.patches.machine import assert_fails, assert_passes, needs_no_cuda
 
 CLICK = """
@@ -29,11 +30,11 @@ def test_off_the_transform_wants_cuda(upstream_python: RunPython) -> None:
     assert "assert data.is_cuda" in run.stderr
 
 
-def test_on_a_click_is_sampled_in_the_middle(upstream_python: RunPython) -> None:
-    assert_passes(upstream_python(CLICK))
+def test_on_a_click_is_sampled_in_the_middle(loaded_python: LoadedPython) -> None:
+    assert_passes(loaded_python(CLICK))
 
 
-def test_on_the_clicks_are_those_of_upstreams_slow_way(upstream_python: RunPython) -> None:
+def test_on_the_clicks_are_those_of_upstreams_slow_way(loaded_python: LoadedPython) -> None:
     code = """
         import sys
         import torch
@@ -54,7 +55,7 @@ def test_on_the_clicks_are_those_of_upstreams_slow_way(upstream_python: RunPytho
             slow_points, slow_labels = clicks.sample_one_point_from_error_center_slow(truth, predicted)
             assert torch.equal(points.float(), slow_points) and torch.equal(labels.int(), slow_labels)
         """
-    run = upstream_python(code)
+    run = loaded_python(code)
     if run.stderr.strip().endswith("no cv2"):
         import pytest
 

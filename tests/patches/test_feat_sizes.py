@@ -8,6 +8,7 @@ from textwrap import dedent
 import torch
 
 from tests.conftest import RunPython
+from tests.patches.conftest import LoadedPython
 
 SMALL = (Path(__file__).parents[1] / "small_stages.py").read_text(encoding="utf-8")
 
@@ -35,7 +36,7 @@ def test_off_the_assertion_compares_a_method(upstream_python: RunPython) -> None
     assert run.stderr.strip().splitlines()[-1] == "AssertionError: expected list of (bs, c, h, w) tensors"
 
 
-def test_on_maps_give_what_sequences_give(upstream_python: RunPython) -> None:
+def test_on_maps_give_what_sequences_give(loaded_python: LoadedPython) -> None:
     code = SETUP + dedent(
         """
         for options in ({}, {"add_pooled_text_to_img_feat": True}):
@@ -69,7 +70,7 @@ def test_on_maps_give_what_sequences_give(upstream_python: RunPython) -> None:
         print("equal")
         """
     )
-    run = upstream_python(code)
+    run = loaded_python(code)
     assert run.returncode == 0, run.stderr
     assert "equal" in run.stdout
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.conftest import RunPython
+from tests.patches.conftest import LoadedPython
 
 SMALL = (Path(__file__).parents[1] / "small_stages.py").read_text(encoding="utf-8")
 
@@ -182,7 +183,7 @@ CHECKPOINT = SMALL + dedent(
 )
 
 
-def test_on_checkpoints_load(upstream_python: RunPython) -> None:
-    run = upstream_python(CHECKPOINT)
+def test_on_checkpoints_load(loaded_python: LoadedPython) -> None:
+    run = loaded_python(CHECKPOINT)
     assert run.returncode == 0, run.stderr
     assert "all loaded" in run.stdout

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.conftest import RunPython
+from tests.patches.conftest import LoadedPython
 from tests.patches.machine import assert_fails, assert_passes
 
 CROWD = """
@@ -47,8 +48,8 @@ def test_on_the_nms_of_a_crowd_fits(upstream_python: RunPython) -> None:
     assert_passes(upstream_python(CROWD))
 
 
-def test_on_and_off_give_the_same_values(upstream_python: RunPython) -> None:
-    on, off = upstream_python(VALUES), upstream_python(VALUES, disable=["mask_iou_cpu"])
+def test_on_and_off_give_the_same_values(upstream_python: RunPython, loaded_python: LoadedPython) -> None:
+    on, off = loaded_python(VALUES), upstream_python(VALUES, disable=["mask_iou_cpu"])
     assert_passes(on)
     assert_passes(off)
     assert on.stdout == off.stdout

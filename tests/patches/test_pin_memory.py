@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.conftest import RunPython
+from tests.patches.conftest import LoadedPython
 from tests.patches.machine import assert_passes, failures, needs_no_cuda
 
 BOX = """
@@ -57,5 +58,5 @@ def test_off_a_host_tensor_cannot_be_pinned(upstream_python: RunPython) -> None:
         assert failure == f"{where}: RuntimeError: Cannot access accelerator device when none is available."
 
 
-def test_on_the_values_are_there(upstream_python: RunPython) -> None:
-    assert_passes(upstream_python("".join(PLACES.values())))
+def test_on_the_values_are_there(loaded_python: LoadedPython) -> None:
+    assert_passes(loaded_python("".join(PLACES.values())))

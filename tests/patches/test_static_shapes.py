@@ -8,6 +8,7 @@ from textwrap import dedent
 import torch
 
 from tests.conftest import RunPython
+from tests.patches.conftest import LoadedPython
 
 SMALL = (Path(__file__).parents[1] / "small_stages.py").read_text(encoding="utf-8")
 
@@ -35,7 +36,7 @@ def test_off_plain_ints_are_refused(upstream_python: RunPython) -> None:
     assert run.stderr.strip().splitlines()[-1] == "AttributeError: 'tuple' object has no attribute 'shape'"
 
 
-def test_on_the_decoder_exports(upstream_python: RunPython) -> None:
+def test_on_the_decoder_exports(loaded_python: LoadedPython) -> None:
     code = SETUP + dedent(
         """
         def leaves(out):
@@ -76,14 +77,14 @@ def test_on_the_decoder_exports(upstream_python: RunPython) -> None:
         print("exported")
         """
     )
-    run = upstream_python(code)
+    run = loaded_python(code)
     assert run.returncode == 0, run.stderr
     assert "exported" in run.stdout
 
 
-def test_on_an_unknown_size_says_what_to_do(upstream_python: RunPython) -> None:
+def test_on_an_unknown_size_says_what_to_do(loaded_python: LoadedPython) -> None:
     code = SETUP + "torch.export.export(Decoding(seeded(decoder(2 * RESOLUTION)), size), inputs)\n"
-    run = upstream_python(code)
+    run = loaded_python(code)
     assert run.returncode != 0
     assert "memory has 64 tokens, and the decoder was built for 16x16" in run.stderr
     assert "pass spatial_shapes as plain ints" in run.stderr

@@ -8,6 +8,7 @@ from textwrap import dedent
 import torch
 
 from tests.conftest import RunPython
+from tests.patches.conftest import LoadedPython
 
 SMALL = (Path(__file__).parents[1] / "small_stages.py").read_text(encoding="utf-8")
 
@@ -33,7 +34,7 @@ def test_off_the_number_of_prompts_becomes_a_constant(upstream_python: RunPython
     assert "You marked boxes as dynamic but your code specialized it to be a constant (3)" in run.stderr
 
 
-def test_on_one_export_serves_any_number(upstream_python: RunPython) -> None:
+def test_on_one_export_serves_any_number(loaded_python: LoadedPython) -> None:
     code = EXPORT + dedent(
         """
         with torch.no_grad():
@@ -45,7 +46,7 @@ def test_on_one_export_serves_any_number(upstream_python: RunPython) -> None:
         print("any number")
         """
     )
-    run = upstream_python(code)
+    run = loaded_python(code)
     assert run.returncode == 0, run.stderr
     assert "any number" in run.stdout
 

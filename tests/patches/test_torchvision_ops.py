@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import RunPython, clean_environment
+from tests.patches.conftest import LoadedPython
 from tests.patches.machine import assert_fails, assert_passes
 
 WORKING = "import torchvision, sys; sys.exit(0 if torchvision.extension._has_ops() else 1)"
@@ -38,7 +39,7 @@ def test_on_it_says_whether_it_had_something_to_do(upstream_python: RunPython, t
     assert_passes(upstream_python(code))
 
 
-def test_on_the_operators_work(upstream_python: RunPython) -> None:
+def test_on_the_operators_work(loaded_python: LoadedPython) -> None:
     code = """
         import sam3, torch, torchvision
         from torchvision.ops import masks_to_boxes, nms, roi_align
@@ -53,10 +54,10 @@ def test_on_the_operators_work(upstream_python: RunPython) -> None:
         kept = nms(boxes, torch.tensor([0.1, 0.9, 0.5]), 0.5)
         assert kept.tolist() == [1, 2]
         """
-    assert_passes(upstream_python(code))
+    assert_passes(loaded_python(code))
 
 
-def test_on_the_operator_is_exported_by_its_own_name(upstream_python: RunPython) -> None:
+def test_on_the_operator_is_exported_by_its_own_name(loaded_python: LoadedPython) -> None:
     code = """
         import sam3, torch, torchvision
 
@@ -70,10 +71,10 @@ def test_on_the_operator_is_exported_by_its_own_name(upstream_python: RunPython)
         for some in (boxes, boxes[[1, 0, 1]]):
             torch.testing.assert_close(exported.module()(maps, some), Pool()(maps, some), rtol=0, atol=0)
         """
-    assert_passes(upstream_python(code))
+    assert_passes(loaded_python(code))
 
 
-def test_on_gradients_and_autocast_are_as_torchvisions(upstream_python: RunPython) -> None:
+def test_on_gradients_and_autocast_are_as_torchvisions(loaded_python: LoadedPython) -> None:
     code = """
         import sam3, torch, torchvision
 
@@ -87,7 +88,7 @@ def test_on_gradients_and_autocast_are_as_torchvisions(upstream_python: RunPytho
             half = torchvision.ops.roi_align(maps.bfloat16(), rois.float(), 3)
         assert half.dtype == torch.bfloat16
         """
-    assert_passes(upstream_python(code))
+    assert_passes(loaded_python(code))
 
 
 def test_on_other_operators_still_say_what_is_missing(upstream_python: RunPython, torchvision_works: bool) -> None:

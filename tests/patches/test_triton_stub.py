@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.conftest import RunPython
+from tests.patches.conftest import LoadedPython
 from tests.patches.machine import assert_fails, assert_passes, failures, needs_no_triton
 
 MODULES = {
@@ -62,7 +63,7 @@ def test_on_the_stand_in_is_invisible_to_others(upstream_python: RunPython) -> N
 
 
 @needs_no_triton
-def test_on_a_kernel_says_why_it_cannot_run(upstream_python: RunPython) -> None:
+def test_on_a_kernel_says_why_it_cannot_run(loaded_python: LoadedPython) -> None:
     code = """
         import torch
         from sam3.perflib.triton import connected_components, nms
@@ -83,10 +84,10 @@ def test_on_a_kernel_says_why_it_cannot_run(upstream_python: RunPython) -> None:
         focal = torch.rand(3), torch.rand(3), 0.25, 2.0
         assert refused(loss.triton_sigmoid_focal_loss, *focal) == "sigmoid_focal_loss_fwd_kernel"
         """
-    assert_passes(upstream_python(code))
+    assert_passes(loaded_python(code))
 
 
-def test_on_cpu_tensors_go_around_the_kernels(upstream_python: RunPython) -> None:
+def test_on_cpu_tensors_go_around_the_kernels(loaded_python: LoadedPython) -> None:
     code = """
         import torch
         from sam3.perflib.nms import generic_nms
@@ -96,4 +97,4 @@ def test_on_cpu_tensors_go_around_the_kernels(upstream_python: RunPython) -> Non
         labels, areas = connected_components(torch.tensor([[[1, 1, 0, 1]]]))
         assert labels.tolist() == [[[[1, 1, 0, 2]]]] and areas.tolist() == [[[[2, 2, 0, 1]]]]
         """
-    assert_passes(upstream_python(code))
+    assert_passes(loaded_python(code))

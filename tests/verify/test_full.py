@@ -35,7 +35,7 @@ def report(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstream) 
     assert upstream_source.pinned
     folder = tmp_path_factory.mktemp("full")
     options = ("--preset", "full", "--seeds", "1", "--report", str(folder / "report"))
-    done = call("verify", *QUICK, *options, cwd=folder, timeout=1800)
+    done = call("verify", *QUICK, *options, cwd=folder, timeout=1800, TVM_NUM_THREADS="2")
     file = folder / "report" / "verification_report.json"
     assert file.is_file(), done.stderr
     content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
