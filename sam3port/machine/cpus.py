@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import threading
@@ -58,9 +59,10 @@ def configure_threads(threads: int | None = None) -> int:
     """Gives the calling thread its pool of TVM's threads, which it keeps: TVM has one for each thread that calls it.
 
     TVM by itself makes it half as large as the machine has logical CPUs, and ``runtime.config_threadpool`` cannot
-    enlarge it, but ties the caller to one CPU (what it starts later inherits that). Only the environment decides when
-    the pool is made. The threads are not tied to CPUs, unless TVM_BIND_THREADS says so: TVM would count CPUs from 0,
-    whichever this process may use.
+    enlarge it, but ties the caller to one CPU (what it starts later inherits that). Only TVM_NUM_THREADS decides, when
+    the pool is made and again in each call: where it is 1, or half of the CPUs are one, TVM computes without its
+    pools. So it stays set in this process, to the largest number asked for. The threads are not tied to CPUs, unless
+    TVM_BIND_THREADS says so: TVM would count CPUs from 0, whichever this process may use.
 
     Args:
         threads: ``TVM_NUM_THREADS`` where that is set, else all of `usable_cpus`, unless given.
@@ -76,23 +78,18 @@ def configure_threads(threads: int | None = None) -> int:
     """
     import tvm
 
-    wanted = _wanted() if threads is None else threads
-    if wanted < 1:
-        from sam3port.errors import UsageError
-
-        raise UsageError(f"{wanted} threads cannot compute", "give at least 1")
     with _ENVIRONMENT:
-        before = {name: os.environ.get(name) for name in (_THREADS, _BIND)}
-        os.environ[_THREADS] = str(wanted)
+        asked = _from_environment()
+        wanted = (asked or usable_cpus()) if threads is None else threads
+        if wanted < 1:
+            from sam3port.errors import UsageError
+
+            raise UsageError(f"{wanted} threads cannot compute", "give at least 1")
+        largest = max(wanted, int(os.environ.get(_THREADS, "1")))
         os.environ.setdefault(_BIND, "0")
-        try:
-            there = int(tvm.get_global_func("runtime.NumThreads")())
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+        os.environ[_THREADS] = str(wanted)
+        there = int(tvm.get_global_func("runtime.NumThreads")())  # makes the pool
+        os.environ[_THREADS] = str(largest)
     if there != min(wanted, os.cpu_count() or wanted):
         warnings.warn(
             f"TVM computes with {there} threads here, not {wanted}: this thread called it before", stacklevel=2
@@ -100,14 +97,15 @@ def configure_threads(threads: int | None = None) -> int:
     return there
 
 
-def _wanted() -> int:
-    if _THREADS not in os.environ:
-        return usable_cpus()
+@functools.cache
+def _from_environment() -> int | None:
+    """What the user set, before the first call changed it."""
+    text = os.environ.get(_THREADS)
+    if text is None:
+        return None
     try:
-        return int(os.environ[_THREADS])
+        return int(text)
     except ValueError:
         from sam3port.errors import UsageError
 
-        raise UsageError(
-            f"{_THREADS} is {os.environ[_THREADS]!r}, which is no number", "set it to the number of threads"
-        ) from None
+        raise UsageError(f"{_THREADS} is {text!r}, which is no number", "set it to the number of threads") from None

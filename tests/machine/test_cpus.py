@@ -16,73 +16,87 @@ from tests.conftest import clean_environment
 
 PROGRAM = """
 import json, os, sys, threading, warnings
+import tvm
+from sam3port.bench import limit
 from sam3port.machine.cpus import configure_threads
 warnings.simplefilter("error")
 asked = json.loads(sys.argv[1])
-before = (sorted(os.sched_getaffinity(0)), dict(os.environ))
-def pool():
-    there = configure_threads(asked)
-    import tvm
-    from sam3port.bench.limit import _multiply_add
-    function = _multiply_add(4, 4).with_attr("global_symbol", "kernel")
-    kernel = tvm.compile(tvm.IRModule({"kernel": function}), target={"kind": "llvm"})["kernel"]
-    kernel(tvm.runtime.empty((2, 4), "float32"), tvm.runtime.empty((4, 48), "float32"))
-    affinities = {tuple(sorted(os.sched_getaffinity(int(each)))) for each in os.listdir("/proc/self/task")}
-    busy = 0
+function = limit._multiply_add(2, 4).with_attr("global_symbol", "kernel")
+kernel = tvm.compile(tvm.IRModule({"kernel": function}), target={"kind": "llvm"})["kernel"]
+def ticks():
+    spent = {}
     for each in os.listdir("/proc/self/task"):
-        user = int(open(f"/proc/self/task/{each}/stat").read().rpartition(")")[2].split()[11])
-        busy += user > 0
-    said.append([there, busy, sorted(affinities)])
+        spent[each] = int(open(f"/proc/self/task/{each}/stat").read().rpartition(")")[2].split()[11])
+    return spent
+def compute(number):
+    there = configure_threads(number)
+    seeds, out = tvm.runtime.empty((2, 4), "float32"), tvm.runtime.empty((2, 48), "float32")
+    before = ticks()
+    for _ in range(4):  # half a second each, in two halves
+        kernel(seeds, out)
+    spent = [after - before.get(each, 0) for each, after in ticks().items()]
+    affinities = {tuple(sorted(os.sched_getaffinity(int(each)))) for each in os.listdir("/proc/self/task")}
+    said.append({"threads": there, "busy": sum(each > 0.2 * sum(spent) for each in spent), "cpus": sorted(affinities)})
 said = []
-pool()
-thread = threading.Thread(target=pool)
-thread.start()
-thread.join()
-after = (sorted(os.sched_getaffinity(0)), dict(os.environ))
-print(json.dumps({"said": said, "same": before == after}))
+for number in asked:
+    thread = threading.Thread(target=compute, args=(number,))
+    thread.start()
+    thread.join()
+print(json.dumps(said))
 """
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinities on this system")
 
 
-def ran(asked: int | None, cpus: set[int] | None = None, **env: str) -> dict[str, Any]:
-    environment = {name: value for name, value in clean_environment(**env).items() if name != "TVM_NUM_THREADS" or env}
+def ran(*asked: int | None, cpus: set[int] | None = None, **env: str) -> list[dict[str, Any]]:
+    """What each of some threads of one process, one after the other, found when it had asked for so many."""
+    environment = clean_environment()
+    environment.pop("TVM_NUM_THREADS", None)
     process = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(asked)],
-        env=environment,
+        env={**environment, **env},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         preexec_fn=(lambda: os.sched_setaffinity(0, cpus)) if cpus else None,
     )
     assert process.returncode == 0, process.stderr
-    content: dict[str, Any] = json.loads(process.stdout)
+    content: list[dict[str, Any]] = json.loads(process.stdout)
     return content
 
 
-@pytest.mark.skipif(usable_cpus() < 2, reason="one CPU")
-def test_every_usable_cpu_computes_in_every_thread_that_calls() -> None:
-    """On two CPUs TVM alone would use one, and asked to use two it would tie the process to the first."""
-    found = ran(None)
-    assert [each[0] for each in found["said"]] == [usable_cpus(), usable_cpus()]
-    assert found["said"][0][1] >= usable_cpus()
-    assert found["said"][0][2] == [sorted(os.sched_getaffinity(0))]
-    assert found["same"]
+two = pytest.mark.skipif(usable_cpus() < 2, reason="one CPU")
+
+
+@two
+def test_two_cpus_compute_in_every_thread_that_calls() -> None:
+    """On two CPUs TVM alone would use one, and asked to use two it would use one and tie the process to it."""
+    cpus = sorted(os.sched_getaffinity(0))
+    found = ran(2, None)
+    assert [each["threads"] for each in found] == [2, 2]
+    assert [each["busy"] for each in found] == [2, 2], "who had a fifth of the work, by CPU time"
+    assert [each["cpus"] for each in found] == [[cpus], [cpus]]
+
+
+@two
+def test_who_asks_for_one_thread_gets_one_and_the_others_get_theirs() -> None:
+    cpus = set(sorted(os.sched_getaffinity(0))[:2])
+    assert [(each["threads"], each["busy"]) for each in ran(1, None, 1, cpus=cpus)] == [(1, 1), (2, 2), (1, 1)]
+    assert [(each["threads"], each["busy"]) for each in ran(None, TVM_NUM_THREADS="1")] == [(1, 1)]
 
 
 def test_affinity_is_respected() -> None:
     """Not CPU 0, which TVM would take."""
     last = max(os.sched_getaffinity(0))
-    found = ran(None, {last})
-    assert [each[0] for each in found["said"]] == [1, 1]
-    assert found["said"][0][2] == [[last]]
+    (found,) = ran(None, cpus={last})
+    assert (found["threads"], found["busy"], found["cpus"]) == (1, 1, [[last]])
 
 
-@pytest.mark.parametrize("asked", [None, 1])
-def test_one_thread_can_be_asked_for(asked: int | None) -> None:
-    found = ran(asked, TVM_NUM_THREADS="1") if asked is None else ran(asked)
-    assert found["said"][0][0] == 1
-    assert found["same"]
+def test_a_number_that_is_none_is_an_error_in_one_line() -> None:
+    code = "from sam3port.machine.cpus import configure_threads; configure_threads()"
+    environment = clean_environment(TVM_NUM_THREADS="many")
+    process = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert "TVM_NUM_THREADS is 'many', which is no number" in process.stderr
 
 
 @pytest.mark.parametrize(
