@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sam3port.verify.end_to_end.found import Found, telling
 from sam3port.verify.end_to_end.photographs import Photograph
 from sam3port.verify.end_to_end.prompts import Kind, Prompt
-from sam3port.verify.end_to_end.threshold import MAX_SCORE_ERROR, MIN_GAP
+from sam3port.verify.end_to_end.threshold import MIN_GAP, allowed
 
 MIN_IOU: Final = 0.99
 """Of every mask."""
@@ -104,8 +104,9 @@ def judge(photograph: Photograph, prompt: Prompt, ours: Found, theirs: Found) ->
     score_error = _apart(ours.scores[a], theirs.scores[b])
     if not box_error <= MAX_BOX_ERROR:
         problems.append(f"a box is {box_error:.2f} pixels off")
-    if not score_error <= MAX_SCORE_ERROR:
-        problems.append(f"a score is {score_error:.2e} off")
+    most = allowed(theirs.gap if segment else None)
+    if not score_error <= most:
+        problems.append(f"a score is {score_error:.2e} off ({most:.1e} is allowed)")
     return Verdict(
         photograph.name,
         size,

@@ -13,7 +13,7 @@ from sam3port.upstream import pin
 from sam3port.verify.end_to_end.judge import MAX_BOX_ERROR, MAX_INPUT_ERROR, MIN_IOU, MIN_MEAN_IOU, Verdict
 from sam3port.verify.end_to_end.prompts import Kind
 from sam3port.verify.end_to_end.proof import Proof, Side
-from sam3port.verify.end_to_end.threshold import MAX_SCORE_ERROR, MIN_GAP
+from sam3port.verify.end_to_end.threshold import MAX_SCORE_ERROR, MIN_GAP, allowed
 
 COLUMNS: Final = ("objects", "masks", "least IoU", "mean IoU", "box, pixels", "score", "input, steps", "")
 """What `figures` are, over some verdicts: objects that upstream keeps (a click's masks); masks of upstream's that are
@@ -48,11 +48,12 @@ def markdown(proof: Proof, command: str, picture: str | None) -> str:
         f"```sh\n{command}\n```",
         "",
         f"Asked for: the same queries kept, IoU >= {MIN_IOU} of each mask and >= {MIN_MEAN_IOU} on average, boxes"
-        f" within {MAX_BOX_ERROR} pixels, scores within {MAX_SCORE_ERROR:g}, the image encoder's input within"
-        f" {MAX_INPUT_ERROR:g} of 255 steps.",
+        f" within {MAX_BOX_ERROR} pixels, scores within {MAX_SCORE_ERROR:g} and a quarter of the gap around the"
+        f" threshold, the image encoder's input within {MAX_INPUT_ERROR:g} of 255 steps.",
         "Objects are matched by the query that found them, in upstream's order. The threshold of each prompt is the"
         " middle of the widest gap between upstream's scores that keeps 2 to 10 objects; the artifact's scores are not"
-        f" looked at. The narrowest of these gaps is {min(gaps, default=math.nan):.1e} ({MIN_GAP:g} is asked for).",
+        f" looked at. The narrowest of these gaps is {min(gaps, default=math.nan):.1e} ({MIN_GAP:g} is asked for), so"
+        f" scores there may differ by {allowed(min(gaps, default=None)):.1e}.",
         "Masks that are empty or all of the picture count for nothing in the mean; a prompt without any other fails."
         " Points are given to upstream's model where its processor has no way in.",
         "",

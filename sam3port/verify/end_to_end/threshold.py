@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_SCORE_ERROR: Final = 1e-3
-"""What a score may differ by."""
+"""What a score may differ by, at most; less where the gap around the threshold is narrow, see `allowed`."""
 
-MIN_GAP: Final = 4 * MAX_SCORE_ERROR
-"""Between the scores on both sides of a threshold: twice what two scores within tolerance could close."""
+MIN_GAP: Final = 1e-4
+"""Between the scores on both sides of a threshold: some hundred times what float32 leaves uncertain in a score."""
+
+_SHARE: Final = 0.25
+"""Of a gap that a score may differ by: two scores that do, one on each side, still do not meet."""
 
 _FEWEST, _MOST = 2, 10
 
@@ -24,6 +27,11 @@ class Threshold:
     value: float
     gap: float
     """Distance of the scores next to it; below `MIN_GAP` nothing can be concluded from it."""
+
+
+def allowed(gap: float | None) -> float:
+    """What a score may differ by, so that the threshold in this gap (None: there is no threshold) decides."""
+    return MAX_SCORE_ERROR if gap is None else min(MAX_SCORE_ERROR, _SHARE * gap)
 
 
 def between(scores: NDArray[Any], telling: NDArray[np.bool_]) -> Threshold:
