@@ -105,21 +105,22 @@ def judge(
         return Verdict(component, case, spec.name, incomparable(), 0.0, float("inf"), {}, tolerance, tuple(misfits))
     exact = spec.dtype != "float32"
     allowed = Tolerance(0.0, 0.0) if exact else tolerance
-    own_error = 0.0 if exact else _own_error(runs)
+    torch = None if exact else difference(runs.reference, runs.float64, 0.0, 1.0)
+    own_error = 0.0 if torch is None or not np.isfinite(torch.max_absolute) else torch.max_absolute
     # Nothing can be asked to be nearer to upstream than upstream is to itself computed exactly.
     error = difference(runs.compiled, runs.reference, allowed.rtol, allowed.atol + own_error)
-    ratio = 0.0 if exact else _ratio(runs, usual)
+    port = None if exact else difference(runs.compiled, runs.float64, 0.0, 1.0)
+    ratio = 0.0 if port is None or torch is None else _ratio(port, torch, runs.float64, usual)
     problems = []
     if error.excess > 1:
         problems.append(
             f"{error.found:.8g} instead of {error.expected:.8g} at {list(error.worst)},"
             f" {error.excess:.3g} times the tolerance"
         )
-    if computed_in == "float32" and not ratio <= MAX_RATIO:
-        at = difference(runs.compiled, runs.float64, 0.0, 1.0)
+    if port is not None and computed_in == "float32" and not ratio <= MAX_RATIO:
         problems.append(
             f"{ratio:.3g} times as far from float64 as PyTorch's float32 is ({MAX_RATIO:g} is allowed), furthest at"
-            f" {list(at.worst)}: {at.found:.8g} instead of {at.expected:.8g}"
+            f" {list(port.worst)}: {port.found:.8g} instead of {port.expected:.8g}"
         )
     return Verdict(component, case, spec.name, error, own_error, ratio, _stages(runs), allowed, tuple(problems))
 
@@ -138,18 +139,11 @@ def _misfits(spec: TensorSpec, runs: Runs) -> list[str]:
     return wrong
 
 
-def _own_error(runs: Runs) -> float:
-    found = difference(runs.reference, runs.float64, 0.0, 1.0).max_absolute
-    return found if np.isfinite(found) else 0.0
-
-
-def _ratio(runs: Runs, usual: OwnError | None) -> float:
-    port = difference(runs.compiled, runs.float64, 0.0, 1.0)
-    torch = difference(runs.reference, runs.float64, 0.0, 1.0)
+def _ratio(port: Difference, torch: Difference, float64: Array, usual: OwnError | None) -> float:
     if not np.isfinite(torch.max_absolute):
         # float32 itself overflows or changes a NaN here; the tolerance against float32 decides alone.
         return 0.0
-    return yardstick(port, torch, runs.float64, usual)
+    return yardstick(port, torch, float64, usual)
 
 
 def _stages(runs: Runs) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +15,9 @@ STRICT: Final = 1e-5
 
 FEW: Final = 16
 """Numbers of an output up to which chance decides how near to float64 one run comes."""
+
+_BLOCK: Final = 1 << 16
+"""Elements compared at a time."""
 
 Array = NDArray[np.generic]
 
@@ -51,25 +55,36 @@ def difference(found: Array, expected: Array, rtol: float, atol: float) -> Diffe
         raise ValueError(f"shapes differ: {found.shape} and {expected.shape}")
     if found.size == 0:
         raise ValueError("there is nothing to compare")
-    a, b = found.astype(np.float64), expected.astype(np.float64)
-    apart = _distance(a, b)
-    size = np.abs(np.where(np.isfinite(b), b, 0.0))
-    allowed = atol + rtol * size
-    with np.errstate(divide="ignore", invalid="ignore"):
-        excess = np.where(apart == 0, 0.0, apart / allowed)
-        large = size >= max(float(size.max()) * 1e-3, np.finfo(np.float64).tiny)
-        relative = float((apart[large] / size[large]).max()) if large.any() else 0.0
-    worst = np.unravel_index(int(excess.argmax()), excess.shape)
+    left, right = found.reshape(-1), expected.reshape(-1)
+    tiny = max(_largest(expected) * 1e-3, float(np.finfo(np.float64).tiny))
+    most = total = squares = relative = 0.0
+    within, excess, worst = 0, -1.0, 0
+    # Block by block: the temporary arrays of a whole feature map would not even fit into the cache.
+    for first in range(0, found.size, _BLOCK):
+        a, b = (side[first : first + _BLOCK].astype(np.float64) for side in (left, right))
+        apart = _distance(a, b)
+        size = np.abs(np.where(np.isfinite(b), b, 0.0))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            over = np.where(apart == 0, 0.0, apart / (atol + rtol * size))
+        large = size >= tiny
+        if large.any():
+            relative = max(relative, float((apart[large] / size[large]).max()))
+        most, total = max(most, float(apart.max())), total + float(apart.sum())
+        squares += float(np.square(apart).sum())
+        within += int((apart <= STRICT + STRICT * size).sum())
+        at = int(over.argmax())
+        if over[at] > excess:
+            excess, worst = float(over[at]), first + at
     return Difference(
-        max_absolute=float(apart.max()),
-        mean_absolute=float(apart.mean()),
-        root_mean_square=float(np.sqrt(np.square(apart).mean())),
+        max_absolute=most,
+        mean_absolute=total / found.size,
+        root_mean_square=math.sqrt(squares / found.size),
         max_relative=relative,
-        strict_share=float((apart <= STRICT + STRICT * size).mean()),
-        excess=float(excess.max()),
-        worst=tuple(int(i) for i in worst),
-        found=float(a[worst]),
-        expected=float(b[worst]),
+        strict_share=within / found.size,
+        excess=excess,
+        worst=tuple(int(i) for i in np.unravel_index(worst, found.shape)),
+        found=float(left[worst]),
+        expected=float(right[worst]),
     )
 
 
@@ -150,9 +165,12 @@ def yardstick(port: Difference, torch: Difference, exact: Array, usual: OwnError
 
 
 def _largest(exact: Array) -> float:
-    values = np.abs(exact.astype(np.float64))
-    finite = values[np.isfinite(values)]
-    return float(finite.max()) if finite.size else 0.0
+    """The largest finite absolute value; 0 if there is none."""
+    flat, largest = exact.reshape(-1), 0.0
+    for first in range(0, flat.size, _BLOCK):
+        values = np.abs(flat[first : first + _BLOCK].astype(np.float64))
+        largest = max(largest, float(np.where(np.isfinite(values), values, 0.0).max()))
+    return largest
 
 
 def as_json(difference: Difference) -> dict[str, Any]:
