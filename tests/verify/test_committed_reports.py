@@ -1,0 +1,64 @@
+"""The reports under docs/: of what is here now, complete, passed, and free of what is private to a machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from sam3port.components.builtin import sam3port_components
+from sam3port.components.component import Capacity
+from sam3port.model.preset import preset
+from sam3port.upstream import pin
+from sam3port.verify.cases import cases
+
+REPORTS: Final = Path(__file__).resolve().parents[2] / "docs" / "reports"
+PRESETS: Final = ("tiny", "full")
+COMPONENTS: Final = {component.name: component for component in sam3port_components()}
+
+
+def read(name: str, file: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((REPORTS / f"{name}-cpu" / file).read_text(encoding="utf-8"))
+    return content
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_component_passed(name: str) -> None:
+    report = read(name, "verification_report.json")
+    assert report["passed"] and not report["failures"]
+    assert (report["upstream"], report["build"]["preset"], report["build"]["target"]) == (pin.COMMIT, name, "cpu")
+    assert {result["component"] for result in report["results"]} == set(COMPONENTS)
+    assert all(result["passed"] for result in report["results"])
+    assert set(report["runs"]) == {"reference", "float64", "patched", "exported", "compiled"}
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_output_of_every_case_was_compared(name: str, component: str) -> None:
+    """With at least three seeds: who adds a case or an output makes the report again."""
+    known = COMPONENTS[component](Capacity())
+    sizes = preset(name)
+    expected = {(case.name, output.name) for case in cases(known, preset("tiny"), 3) for output in known.outputs(sizes)}
+    results = read(name, "verification_report.json")["results"]
+    assert {(each["case"], each["output"]) for each in results if each["component"] == component} >= expected
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_whole_model_gave_the_same_answers(name: str) -> None:
+    report = read(name, "end_to_end_report.json")
+    assert report["passed"] and not report["failures"]
+    assert report["masks_compared"] > 10
+    assert report["mean_iou"] >= report["criteria"]["min_mean_iou"] == 0.999
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_reports_say_how_they_were_made_and_nothing_of_the_machine(name: str) -> None:
+    for file in sorted((REPORTS / f"{name}-cpu").glob("*.*")):
+        if file.suffix in {".md", ".json"}:
+            text = file.read_text(encoding="utf-8")
+            assert "/tmp" not in text and "/root" not in text and "/home" not in text
+    for kind in ("VERIFICATION", "END_TO_END"):
+        text = (REPORTS / f"{name}-cpu" / f"{kind}_REPORT.md").read_text(encoding="utf-8")
+        assert f"--preset {name}" in text
