@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Outputs = Mapping[str, NDArray[np.generic]]
+from sam3port.verify.child import Outputs, first_line
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,7 @@ def serve(opening: Callable[[dict[str, Any]], Opened]) -> None:
         say("ended", peak=peak())
     except Exception as error:
         traceback.print_exc()
-        lines = [text.strip() for text in str(error).splitlines() if text.strip()]
-        say("failed", problem=f"{type(error).__name__}: {lines[0] if lines else 'no message'}")
+        say("failed", problem=first_line(error))
         raise SystemExit(1) from None
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,22 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sam3port.bench.child import Outputs
 from sam3port.bench.contest import Say, Works, compete
 from sam3port.bench.contestants import OF_ONNX, Contestant
 from sam3port.bench.figures import Absent, Results, largest_difference
-from sam3port.errors import Sam3PortError
+from sam3port.bench.preparation import prepared
 from sam3port.verify.cases import FIRST_SEED
+from sam3port.verify.child import Outputs
 from sam3port.verify.runs import Processes, Run, Unwatched
 
 if TYPE_CHECKING:
     from sam3port.port.request import BuildRequest
 
 PREPARE: Final = "sam3port.bench.prepare"
-
-
-class PreparationFailed(Sam3PortError):
-    """There is nothing to measure yet."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ def _write_inputs(setup: Setup, name: str) -> Path:
 def _bench(setup: Setup, name: str, built: Path, inputs: Path, results: Results) -> None:
     folder = setup.folder / name
     onnx = [contestant for contestant in setup.contestants if contestant in OF_ONNX]
-    prepared = _prepare(setup, built, folder, with_onnx=bool(onnx))
+    needed = _prepare(setup, built, folder, with_onnx=bool(onnx))
     specs = setup.build.component(name).outputs(setup.build.sizes())
     request = {
         "component": name,
@@ -92,13 +86,13 @@ def _bench(setup: Setup, name: str, built: Path, inputs: Path, results: Results)
         "inputs": str(inputs.absolute()),
         "outputs": [spec.name for spec in specs],
         "onnx": str(folder / "model.onnx"),
-        "onnx_inputs": prepared["onnx_inputs"],
+        "onnx_inputs": needed["onnx_inputs"],
     }
     requests = {}
     for contestant in setup.contestants:
-        if prepared["problem"] and contestant in onnx:
-            setup.say(f"{contestant}: {prepared['problem']}")
-            results.absent.append(Absent(name, contestant, prepared["problem"]))
+        if needed["problem"] and contestant in onnx:
+            setup.say(f"{contestant}: {needed['problem']}")
+            results.absent.append(Absent(name, contestant, needed["problem"]))
         else:
             requests[contestant] = {**request, "contestant": str(contestant)}
     reference = setup.folder / Run.FLOAT64 / inputs.name
@@ -110,10 +104,10 @@ def _bench(setup: Setup, name: str, built: Path, inputs: Path, results: Results)
             return largest_difference([outputs[spec.name] for spec in specs], [truth[spec.name] for spec in specs])
 
     with np.load(inputs) as given:
-        moved = prepared["weight_bytes"] + sum(given[each].nbytes for each in given.files)
+        moved = needed["weight_bytes"] + sum(given[each].nbytes for each in given.files)
     moved += sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in specs)
     compete(
-        Works({"run": name}, {"run": prepared["flops"]}, {"run": moved}),
+        Works({"run": name}, {"run": needed["flops"]}, {"run": moved}),
         requests,
         folder / "processes",
         dtype=setup.build.dtype,
@@ -142,19 +136,7 @@ def _prepare(setup: Setup, built: Path, folder: Path, *, with_onnx: bool) -> dic
         ),
         encoding="utf-8",
     )
-    process = subprocess.run(
-        [sys.executable, "-m", PREPARE, str(request)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
+    found: dict[str, Any] = prepared(
+        PREPARE, str(request), file=folder / "prepared.json", failed=f"{built.name} cannot be prepared"
     )
-    try:
-        prepared: dict[str, Any] = json.loads((folder / "prepared.json").read_text(encoding="utf-8"))
-    except OSError:
-        said = [line.strip() for line in process.stderr.splitlines() if line.strip()]
-        raise PreparationFailed(
-            f"{built.name} cannot be prepared: {said[-1] if said else f'status {process.returncode}'}"
-        ) from None
-    return prepared
+    return found

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from sam3port.bench.child import Outputs
 from sam3port.bench.contestants import MODULES, Contestant
 from sam3port.bench.figures import Absent, Results, Row
 from sam3port.bench.limit import FLOAT32, READ
 from sam3port.bench.process import ContestantFailed, Process
+from sam3port.verify.child import Outputs
 
 LIMIT_MODULE: Final = "sam3port.bench.run_limit"
 _REST_S: Final = 0.3
@@ -80,8 +80,8 @@ def compete(
             there[contestant] = process
         seconds: dict[tuple[Contestant, str], list[float]] = {}
         for number, order in enumerate(_orders(list(there), rounds + 1)):
-            for name, unit, kept in ((FLOAT32, 1e9, results.float32_limits), (READ, 1e9, results.read_limits)):
-                kept.append(limit.flops[name] / min(limit.turn(name, 0.1)) / unit)
+            for name, kept in ((FLOAT32, results.float32_limits), (READ, results.read_limits)):
+                kept.append(limit.flops[name] / min(limit.turn(name, 0.1)) / 1e9)
             for contestant in order:
                 for work in works.names if contestant in there else ():
                     time.sleep(_REST_S)

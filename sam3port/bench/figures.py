@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sam3port.bench.contestants import Contestant
+from sam3port.verify.metrics import difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,11 @@ class Results:
         """10^9 operations a second in float32: the best that was seen, since a limit is what cannot be passed."""
         return max(self.float32_limits, default=None)
 
+    @property
+    def read_limit(self) -> float | None:
+        """10^9 bytes a second, likewise."""
+        return max(self.read_limits, default=None)
+
     def row(self, component: str, contestant: Contestant) -> Row | None:
         """What that contestant came to."""
         return next((row for row in self.rows if (row.component, row.contestant) == (component, contestant)), None)
@@ -111,7 +117,7 @@ class Results:
     def as_json(self) -> dict[str, Any]:
         return {
             "fma_limit_gflops": {"float32": self.fma_limit, "bfloat16": None},
-            "read_limit_gbytes": max(self.read_limits, default=None),
+            "read_limit_gbytes": self.read_limit,
             "rows": [row.as_json() for row in self.rows],
             "absent": [dataclasses.asdict(each) for each in self.absent],
         }
@@ -123,14 +129,9 @@ def largest_difference(ours: Sequence[Any], theirs: Sequence[Any]) -> float:
     Booleans count as 0 and 1.
     """
     worst = 0.0
-    for one, other in zip(ours, theirs, strict=True):
-        left, right = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
-        if left.shape != right.shape:
+    for one, other in zip(map(np.asarray, ours), map(np.asarray, theirs), strict=True):
+        if one.shape != other.shape:
             return math.inf
-        same = (left == right) | (np.isnan(left) & np.isnan(right))
-        with np.errstate(invalid="ignore"):  # of infinities, which are among the same
-            differences = np.abs(left - right)[~same]
-        if differences.size:
-            largest = float(differences.max())
-            worst = max(worst, math.inf if math.isnan(largest) else largest)
+        if one.size:
+            worst = max(worst, difference(one, other, 0.0, 1.0).max_absolute)
     return worst

@@ -22,6 +22,7 @@ def main() -> None:
     from sam3port.port.export import load
     from sam3port.port.request import BuildRequest
     from sam3port.port.stage import EXPORTED
+    from sam3port.verify.child import first_line
     from sam3port.verify.run_torch import register_operators
 
     warnings.simplefilter("ignore")
@@ -40,8 +41,7 @@ def main() -> None:
         try:
             prepared["onnx_inputs"] = _write_onnx(program, out / "model.onnx")
         except Exception as error:  # any failure of the exporter keeps two peers out, and is told
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            prepared["problem"] = f"torch.onnx.export failed: {type(error).__name__}: {lines[0] if lines else ''}"
+            prepared["problem"] = f"torch.onnx.export failed: {first_line(error)}"
     (out / "prepared.json").write_text(json.dumps(prepared), encoding="utf-8")
 
 

@@ -57,7 +57,7 @@ def write_report(results: Results, setup: Setup, folder: Path, command: str) -> 
 
 def markdown(results: Results, setup: Setup, command: str) -> str:
     """The report as people read it."""
-    limit, read = results.fma_limit, max(results.read_limits, default=None)
+    limit, read = results.fma_limit, results.read_limit
     limits = [
         f"{limit:.0f} GFLOP/s of float32 multiply-adds" if limit else "",
         f"{read:.1f} GB/s read from memory" if read else "",
@@ -115,7 +115,7 @@ def versions() -> dict[str, str]:
 def _title(setup: Setup) -> str:
     build = setup.build
     size = f" at {build.resolution} pixels" if build.resolution else ""
-    return f"`{build.preset}`{size}, {build.dtype}, {setup.threads} threads".replace("`", "")
+    return f"{build.preset}{size}, {build.dtype}, {setup.threads} threads"
 
 
 def _table(headings: Sequence[str], rows: Any) -> list[str]:

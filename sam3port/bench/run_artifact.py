@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 import sam3port
-from sam3port.bench.child import Opened, Outputs, serve
+from sam3port.bench.child import Opened, serve
+from sam3port.verify.child import Outputs
 
 _NOT_NEEDED = ("torch", "torchvision", "sam3", "scipy", "skimage", "matplotlib", "timm")
 

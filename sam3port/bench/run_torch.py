@@ -8,9 +8,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sam3port.bench.child import Opened, Outputs, serve
+from sam3port.bench.child import Opened, serve
 from sam3port.bench.contestants import Contestant
 from sam3port.bench.inputs import load
+from sam3port.verify.child import Outputs
 
 if TYPE_CHECKING:
     import torch

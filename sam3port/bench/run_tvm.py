@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sam3port.bench.child import Opened, Outputs, serve
+from sam3port.bench.child import Opened, serve
 from sam3port.bench.inputs import load
+from sam3port.verify.child import Outputs
 
 
 def opened(request: dict[str, Any]) -> Opened:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from sam3port.bench.child import Outputs
-from sam3port.bench.components import PreparationFailed, Setup
+from sam3port.bench.components import Setup
 from sam3port.bench.contest import Works, compete
 from sam3port.bench.contestants import WHOLE, Contestant
 from sam3port.bench.figures import Absent, Results, largest_difference
+from sam3port.bench.preparation import prepared
+from sam3port.verify.child import Outputs
 
 if TYPE_CHECKING:
     from sam3port.verify.end_to_end.photographs import Photograph
@@ -24,7 +22,6 @@ CHOOSE: Final = "sam3port.bench.thresholds"
 IMAGE: Final = "image"
 PROMPT: Final = "prompt"
 TITLES: Final = {IMAGE: "end-to-end: image", PROMPT: "end-to-end: next prompt"}
-BOTH: Final = "end-to-end: image + prompt"
 TEXTS: Final = (
     *("a cup", "a red spoon", "a saucer", "the table", "a dog", "yellow cars", "a face", "the floor", "a hand"),
     *("a window", "two shoes", "some grass", "a bottle", "the sky", "a green leaf", "a book", "one wheel", "a sign"),
@@ -82,17 +79,6 @@ def bench_whole(setup: Setup, artifact: Path, photograph: Photograph, results: R
 def _thresholds(setup: Setup, artifact: Path, photograph: Photograph) -> list[float]:
     """For each text one that keeps a few objects, as a trained model would: seeded weights know no 0.5."""
     file = setup.folder / "thresholds.json"
-    process = subprocess.run(
-        [sys.executable, "-m", CHOOSE, str(artifact.absolute()), str(photograph.file.absolute()), str(file)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    )
-    try:
-        chosen: list[float] = json.loads(file.read_text(encoding="utf-8"))
-    except OSError:
-        said = [line.strip() for line in process.stderr.splitlines() if line.strip()]
-        raise PreparationFailed(f"{artifact} does not answer: {said[-1] if said else process.returncode}") from None
+    words = (str(artifact.absolute()), str(photograph.file.absolute()), str(file))
+    chosen: list[float] = prepared(CHOOSE, *words, file=file, failed=f"{artifact} does not answer")
     return chosen

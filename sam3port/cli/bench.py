@@ -66,7 +66,7 @@ def bench(
     All take turns on the same inputs with the same number of threads; each one's error stands beside its time. Builds
     first what the cache does not hold. Keep the machine idle meanwhile.
     """
-    from sam3port.bench.components import Setup
+    from sam3port.bench.components import Setup, bench_components
     from sam3port.bench.figures import Results
     from sam3port.bench.report import content, write_report
     from sam3port.machine.cpus import usable_cpus
@@ -84,8 +84,6 @@ def bench(
             if end_to_end:
                 _whole(setup, built, image, results)
             else:
-                from sam3port.bench.components import bench_components
-
                 bench_components(setup, built, results)
         command = _command(components, end_to_end, against, threads, rounds, image, options)
         if as_json:

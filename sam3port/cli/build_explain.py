@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from sam3port.port.explain import Share
     from sam3port.port.request import BuildRequest
 
-_SEED: Final = 1000
-"""Inputs that the build has not seen."""
 _WORTH: Final = 0.01
 """Share of the time below which what has no kernel of its own is not named."""
 
@@ -33,10 +31,11 @@ def refuse_to_explain(request: BuildRequest) -> None:
 def print_explanations(request: BuildRequest, folders: dict[str, Path]) -> None:
     """A table for each component."""
     from sam3port.port.explain import explain
+    from sam3port.verify.cases import FIRST_SEED
 
     for name in request.components:
         component = request.component(name)
-        _print(name, explain(folders[name], component.example(request.sizes(), _SEED)))
+        _print(name, explain(folders[name], component.example(request.sizes(), FIRST_SEED)))
 
 
 def _print(name: str, shares: list[Share]) -> None:

@@ -53,7 +53,7 @@ class Child:
                         )
             except Exception as error:
                 traceback.print_exc()
-                self._done("failed", component, started, problem=_first_line(error))
+                self._done("failed", component, started, problem=first_line(error))
             else:
                 self._done("done", component, started)
             # On the full model the next component must not find this one still in memory.
@@ -81,6 +81,6 @@ def _write(file: Path, outputs: Outputs) -> None:
     aside.replace(file)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

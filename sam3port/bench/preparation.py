@@ -1,0 +1,36 @@
+"""What a contest needs beforehand, made by a process of its own, which takes its libraries with it when it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from sam3port.errors import Sam3PortError
+
+
+class PreparationFailed(Sam3PortError):
+    """There is nothing to measure yet."""
+
+
+def prepared(module: str, *arguments: str, file: Path, failed: str) -> Any:
+    """The content of the JSON ``file`` that ``python -m MODULE ARGUMENTS`` writes.
+
+    Raises:
+        PreparationFailed: it did not; ``failed`` in words, and the last line that it said.
+    """
+    process = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except OSError:
+        said = [line.strip() for line in process.stderr.splitlines() if line.strip()]
+        raise PreparationFailed(f"{failed}: {said[-1] if said else f'status {process.returncode}'}") from None
