@@ -7,7 +7,7 @@ larger score turns up. Keys are first packed into panels as a weight is (see `ge
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tvm import tirx
@@ -16,7 +16,8 @@ from sam3port.kernels.cpu import emit, expressions
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.lines import across
 from sam3port.kernels.cpu.register_tile import accumulate
-from sam3port.kernels.cpu.vector_unit import RegisterTile, VectorUnit
+from sam3port.kernels.cpu.tasks import tasks
+from sam3port.kernels.cpu.vector_unit import VectorUnit
 
 Layout = Literal["BHLD", "BLHD"]
 
@@ -93,7 +94,7 @@ class _Attention:
         """Tile of scores: query rows by keys."""
         widest = unit.tile(None, None).vectors
         vectors = min(widest, emit.ceildiv(spec.value_features, self.lanes))
-        self.values = RegisterTile(rows=self.scores.rows, vectors=vectors, lanes=self.lanes)
+        self.values = replace(self.scores, vectors=vectors)
         """Tile of results: query rows by value features; several of them side by side when features are many."""
         self.value_panels = emit.ceildiv(spec.value_features, self.values.columns)
         self.padded_values = self.value_panels * self.values.columns
@@ -125,9 +126,9 @@ class _Attention:
         packed_keys = emit.scratch((self.tasks_outer * self.panels * spec.features * columns,))
         packed_values = emit.scratch((self.tasks_outer * self.panels * columns * self.padded_values,))
         self._pack(k, v, packed_keys, packed_values)
-        with emit.parallel(self.tasks_outer * self.query_blocks) as task:
-            outer = task // self.query_blocks
-            first = (task % self.query_blocks) * (self.strips * self.scores.rows)
+        with tasks(self.tasks_outer * self.query_blocks) as task:
+            outer = emit.bind(task // self.query_blocks)
+            first = emit.bind((task % self.query_blocks) * (self.strips * self.scores.rows))
             self._query_block(q, bias, out, packed_keys, packed_values, outer, first)
 
     def _pack(self, k: Buffer, v: Buffer, packed_keys: Buffer, packed_values: Buffer) -> None:

@@ -1,25 +1,31 @@
 """Convolutions of NCHW images as products ``weight[features, K] @ patches[K, pixels]``.
 
 Here the weight is the left operand, packed once in panels of a few output features, and the vectors run along the
-pixels, which are contiguous in the output. The patches of a panel of pixels are gathered once for all features; a
-vector of pixels that lies in one row of the image is copied as a vector.
+pixels, which are contiguous in the output. A chunk of the patches of a panel of pixels is gathered for a block of
+features, in the nearest cache; a vector of pixels that lies in one row of the image is copied as a vector.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from tvm import tirx
 
 from sam3port.kernels.cpu import emit, epilogue
+from sam3port.kernels.cpu.blocked import Block, Chunks, emit_block, even_chunks, window_panels
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.epilogue import Epilogue
 from sam3port.kernels.cpu.gemm import write_tile
-from sam3port.kernels.cpu.register_tile import accumulate
+from sam3port.kernels.cpu.register_tile import CHUNK
+from sam3port.kernels.cpu.tasks import tasks
 from sam3port.kernels.cpu.vector_unit import RegisterTile, VectorUnit
+
+_BLOCK_ROWS: Final = 256
+"""Features of one block: a chunk of their weights is 128 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,66 +62,83 @@ class ConvolutionSpec:
         return self.out_height * self.out_width
 
 
-def packed_rows_shape(rows: int, depth: int, unit: VectorUnit) -> tuple[int, int, int]:
+def packed_rows_shape(rows: int, depth: int, unit: VectorUnit) -> tuple[int]:
     height = unit.tile(rows, None).rows
-    return (emit.ceildiv(rows, height), depth, height)
+    return (emit.ceildiv(rows, height) * depth * height,)
 
 
 def pack_convolution(weight: npt.NDArray[np.float32], unit: VectorUnit) -> npt.NDArray[np.float32]:
     """``weight[features, channels, kh, kw]`` in panels of features, on the host, as `pack_convolution_func`."""
     features, channels, kh, kw = weight.shape
     flat = weight.transpose(2, 3, 1, 0).reshape(kh * kw * channels, features)
-    return _pack_rows(flat, unit)
+    return _pack_rows(flat, _chunks(unit, channels, (kh, kw)), unit)
 
 
 def pack_transposed(weight: npt.NDArray[np.float32], unit: VectorUnit) -> npt.NDArray[np.float32]:
     """``weight[channels, features, kh, kw]`` of a transposed convolution, as `pack_transposed_func`."""
-    return _pack_rows(weight.reshape(weight.shape[0], -1), unit)
+    return _pack_rows(weight.reshape(weight.shape[0], -1), even_chunks(unit.unroll, weight.shape[0]), unit)
 
 
-def _pack_rows(flat: npt.NDArray[np.float32], unit: VectorUnit) -> npt.NDArray[np.float32]:
+def _pack_rows(flat: npt.NDArray[np.float32], chunks: Chunks, unit: VectorUnit) -> npt.NDArray[np.float32]:
     depth, rows = flat.shape
-    panels, _, height = packed_rows_shape(rows, depth, unit)
+    height = unit.tile(rows, None).rows
+    panels = emit.ceildiv(rows, height)
     padded = np.zeros((depth, panels * height), dtype=np.float32)
     padded[:, :rows] = flat
-    return np.ascontiguousarray(padded.reshape(depth, panels, height).transpose(1, 0, 2))
+    pieces = (padded[first : first + steps] for first, steps in chunks.known())
+    return np.concatenate([piece.reshape(len(piece), panels, height).transpose(1, 0, 2).ravel() for piece in pieces])
+
+
+def _packed_at(rows: int, tile: RegisterTile, panel: Expr, first: Expr, steps: Dim, step: Expr) -> Expr:
+    """Where a panel's features of one step begin: chunk after chunk, in each the panels one after the other."""
+    return (first * emit.ceildiv(rows, tile.rows) + panel * steps + step) * tile.rows
 
 
 def pack_convolution_func(features: int, channels: int, kernel: tuple[int, int], unit: VectorUnit) -> tirx.PrimFunc:
-    """``(weight[features, channels, kh, kw]) -> packed[panel, (y, x, channel), feature]``."""
+    """``(weight[features, channels, kh, kw]) -> packed[chunk, panel, (y, x, channel), feature]``."""
     kh, kw = kernel
 
     def value(weight: Buffer, step: Expr, row: Expr) -> Expr:
         return weight[row, step % channels, step // channels // kw, step // channels % kw]
 
-    return _pack_func(features, kh * kw * channels, (features, channels, kh, kw), value, unit)
+    chunks = _chunks(unit, channels, kernel)
+    return _pack_func(features, kh * kw * channels, chunks, (features, channels, kh, kw), value, unit)
 
 
 def pack_transposed_func(channels: int, features: int, kernel: tuple[int, int], unit: VectorUnit) -> tirx.PrimFunc:
-    """``(weight[channels, features, kh, kw]) -> packed[panel, channel, (feature, y, x)]``."""
+    """``(weight[channels, features, kh, kw]) -> packed[chunk, panel, channel, (feature, y, x)]``."""
     kh, kw = kernel
 
     def value(weight: Buffer, step: Expr, row: Expr) -> Expr:
         return weight[step, row // (kh * kw), row // kw % kh, row % kw]
 
-    return _pack_func(features * kh * kw, channels, (channels, features, kh, kw), value, unit)
+    chunks = even_chunks(unit.unroll, channels)
+    return _pack_func(features * kh * kw, channels, chunks, (channels, features, kh, kw), value, unit)
 
 
 def _pack_func(
-    rows: int, depth: int, shape: tuple[int, ...], value: Callable[[Buffer, Expr, Expr], Expr], unit: VectorUnit
+    rows: int,
+    depth: int,
+    chunks: Chunks,
+    shape: tuple[int, ...],
+    value: Callable[[Buffer, Expr, Expr], Expr],
+    unit: VectorUnit,
 ) -> tirx.PrimFunc:
-    panels, _, height = packed_rows_shape(rows, depth, unit)
+    tile = unit.tile(rows, None)
+    height = tile.rows
 
     def body(weight: Buffer, packed: Buffer) -> None:
-        with emit.parallel(panels) as panel, emit.serial(depth) as step, emit.serial(height) as i:
-            row = panel * height + i
-            element = value(weight, step, row)
-            if rows % height:
-                element = tirx.if_then_else(row < rows, element, emit.constant(0.0))
-            emit.store(packed, element, [panel, step, i])
+        with emit.parallel(emit.ceildiv(rows, height)) as panel, emit.serial(chunks.count) as chunk:
+            first, steps = chunks.bound(chunk)
+            with emit.serial(steps) as step, emit.serial(height) as i:
+                row = panel * height + i
+                element = value(weight, first + step, row)
+                if rows % height:
+                    element = tirx.if_then_else(row < rows, element, emit.constant(0.0))
+                emit.store(packed, element, [_packed_at(rows, tile, panel, first, steps, step) + i])
 
     kernel = emit.Kernel("pack weight", f"panels of {height} features")
-    return emit.primfunc([("weight", shape), ("packed", (panels, depth, height))], body, kernel=kernel)
+    return emit.primfunc([("weight", shape), ("packed", packed_rows_shape(rows, depth, unit))], body, kernel=kernel)
 
 
 def convolution_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = ()) -> tirx.PrimFunc:
@@ -125,7 +148,7 @@ def convolution_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = 
     """
     tile = unit.tile(spec.features, spec.pixels)
     height = unit.tile(spec.features, None).rows
-    tile = RegisterTile(rows=height, vectors=tile.vectors, lanes=tile.lanes)
+    tile = replace(tile, rows=height)
     # The output as [batch, features, pixels]: the caller reshapes, which is free.
     operands = epilogue.operand_shapes(steps, spec.features, (spec.batch, spec.features, spec.pixels))
 
@@ -138,8 +161,8 @@ def convolution_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = 
             emit.store(out, value, at, lanes)
 
         _emit_panels(
-            spec.batch, spec.features, spec.pixels, spec.depth, tile, unit, packed,
-            gather=lambda item, first, patches: _gather(spec, tile, x, item, first, patches),
+            spec.batch, spec.features, spec.pixels, _chunks(unit, spec.channels, spec.kernel), tile, unit, packed,
+            gather=lambda *at: _gather(spec, tile, x, *at),
             write=write,
             from_memory=any(step in epilogue.EXPENSIVE_STEPS for step in steps),
         )  # fmt: skip
@@ -151,7 +174,7 @@ def convolution_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = 
         ("out", (spec.batch, spec.features, spec.pixels)),
     ]
     flops = 2 * spec.batch * spec.pixels * spec.depth * spec.features
-    kernel = emit.Kernel("convolution", f"{tile}, weight packed, patches gathered in panels", flops)
+    kernel = emit.Kernel("convolution", f"{tile}, weight packed, patches gathered in chunks", flops)
     return emit.primfunc(parameters, body, kernel=kernel)
 
 
@@ -173,7 +196,7 @@ def transposed_convolution_func(
     kh, kw = kernel
     rows, pixels = features * kh * kw, height * width
     tile = unit.tile(rows, pixels)
-    tile = RegisterTile(rows=unit.tile(rows, None).rows, vectors=tile.vectors, lanes=tile.lanes)
+    tile = replace(tile, rows=unit.tile(rows, None).rows)
     operands = epilogue.operand_shapes(steps, features, ())
 
     def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
@@ -188,23 +211,26 @@ def transposed_convolution_func(
                 y, column = (pixel + i) // width, (pixel + i) % width
                 emit.store(out, line[i], [item, feature, y * kh + row // kw % kh, column * kw + row % kw])
 
-        def gather(item: Expr, first: Expr, patches: Buffer) -> None:
-            with emit.serial(channels) as channel:
+        def gather(item: Expr, pixel: Expr, patches: Buffer, first: Expr, steps: Dim) -> None:
+            with emit.serial(steps) as channel:
                 for j in range(tile.vectors):
-                    start = first + j * tile.lanes
+                    start = pixel + j * tile.lanes
                     at = channel * tile.columns + j * tile.lanes
 
                     def whole(channel: Expr = channel, start: Expr = start, at: Expr = at) -> None:
-                        emit.store(patches, emit.load(x, [item, channel, start], tile.lanes), [at], tile.lanes)
+                        emit.store(patches, emit.load(x, [item, first + channel, start], tile.lanes), [at], tile.lanes)
 
                     def ragged(channel: Expr = channel, start: Expr = start, at: Expr = at) -> None:
                         with emit.serial(tile.lanes) as i:
-                            emit.store(patches, x[item, channel, tirx.min(start + i, pixels - 1)], [at + i])
+                            emit.store(patches, x[item, first + channel, tirx.min(start + i, pixels - 1)], [at + i])
 
                     full = pixels % tile.columns == 0
                     emit.when(True if full else start + tile.lanes <= pixels, whole, ragged)
 
-        _emit_panels(batch, rows, pixels, channels, tile, unit, packed, gather=gather, write=write, from_memory=True)
+        _emit_panels(
+            batch, rows, pixels, even_chunks(unit.unroll, channels), tile, unit, packed,
+            gather=gather, write=write, from_memory=True,
+        )  # fmt: skip
 
     parameters = [
         ("x", (batch, channels, pixels)),
@@ -220,63 +246,107 @@ def _emit_panels(
     batch: Dim,
     rows: int,
     pixels: int,
-    depth: int,
+    chunks: Chunks,
     tile: RegisterTile,
     unit: VectorUnit,
     packed: Buffer,
     *,
-    gather: Callable[[Expr, Expr, Buffer], None],
+    gather: Callable[[Expr, Expr, Buffer, Expr, Dim], None],
     write: Callable[[Expr, Expr, Expr, Expr, int], None],
     from_memory: bool,
 ) -> None:
-    """In parallel over panels of pixels (and groups of features): gather the patches, then all tiles of features."""
+    """In parallel over windows of pixels (and blocks of features); a chunk of a panel's patches is gathered in L1.
+
+    Args:
+        gather: ``(item, first pixel, patches, first step, steps)``.
+        write: ``(item, row, pixel, value, lanes)``.
+    """
     panels = emit.ceildiv(pixels, tile.columns)
     strips = emit.ceildiv(rows, tile.rows)
-    tasks = batch * panels
-    groups = 1
-    if isinstance(tasks, int) and tasks < 4 * unit.cores:
-        groups = min(strips, emit.ceildiv(4 * unit.cores, tasks))
-    group_strips = emit.ceildiv(strips, groups)
-    with emit.parallel(tasks * groups) as task:
-        item = task // groups // panels
-        first = (task // groups % panels) * tile.columns
-        first_strip = (task % groups) * group_strips
-        patches = emit.scratch((depth * tile.columns,))
-        stash = emit.scratch((tile.rows * tile.columns,))
-        gather(item, first, patches)
-        with emit.serial(emit.minimum(group_strips, strips - first_strip)) as offset:
-            strip = emit.bind(first_strip + offset)
-            sums = accumulate(
-                tile,
-                depth,
-                lambda step, i: packed[strip, step, i],
-                lambda step, j: emit.load(patches, [step * tile.columns + j * tile.lanes], tile.lanes),
-                stash,
-            )
+    block_strips = emit.ceildiv(strips, emit.ceildiv(rows, _BLOCK_ROWS))
+    width = window_panels(tile, block_strips, panels)
+    if isinstance(batch, int):  # no core shall be idle
+        width = max(1, min(width, batch * panels // (4 * unit.cores)))
+        if batch * panels < 4 * unit.cores:
+            block_strips = emit.ceildiv(strips, min(strips, emit.ceildiv(4 * unit.cores, batch * panels)))
+    windows, row_blocks = emit.ceildiv(panels, width), emit.ceildiv(strips, block_strips)
+    with tasks(batch * windows * row_blocks) as task:
+        item = emit.bind(task // row_blocks // windows)
+        left = emit.bind((task // row_blocks % windows) * width)
+        first_strip = emit.bind((task % row_blocks) * block_strips)
+        own = emit.bind(emit.minimum(width, panels - left))
+        own_strips = emit.bind(emit.minimum(block_strips, strips - first_strip))
+        patches = emit.scratch((chunks.steps * tile.columns,))
+        block = Block(tile, block_strips, emit.scratch((width * block_strips * tile.rows * tile.columns,)))
+
+        emit_block(
+            block, own_strips, own, chunks,
+            row=lambda strip, first, steps, step, i: packed[
+                _packed_at(rows, tile, first_strip + strip, first, steps, step) + i
+            ],
+            column=lambda _panel, _first, step, j: emit.load(
+                patches, [step * tile.columns + j * tile.lanes], tile.lanes
+            ),
+            gather=lambda panel, first, steps: gather(item, (left + panel) * tile.columns, patches, first, steps),
+        )  # fmt: skip
+        with emit.serial(own_strips) as strip, emit.serial(own) as panel:
+            top, column = (first_strip + strip) * tile.rows, (left + panel) * tile.columns
             write_tile(
-                tile, rows, pixels, strip * tile.rows, first, sums,
+                tile, rows, pixels, top, column, block.at(strip, panel),
                 lambda i, c, value, lanes: write(item, i, c, value, lanes),
                 from_memory=from_memory,
             )  # fmt: skip
 
 
-def _gather(spec: ConvolutionSpec, tile: RegisterTile, x: Buffer, item: Expr, first: Expr, patches: Buffer) -> None:
-    """The patches of a panel of pixels: ``patches[(y, x, channel), pixel]``, zero outside the image."""
-    kh, kw = spec.kernel
+def _chunks(unit: VectorUnit, channels: int, kernel: tuple[int, int]) -> Chunks:
+    """Some channels at one position of the kernel, or some positions with all their channels."""
+    positions = kernel[0] * kernel[1]
+    if channels > CHUNK:
+        parts = even_chunks(unit.unroll, channels)
+
+        def bounds(chunk: Expr) -> tuple[Expr, Dim]:
+            first, steps = parts.bounds(chunk % parts.count)
+            return chunk // parts.count * channels + first, steps
+
+        return Chunks(positions * parts.count, parts.steps, bounds)
+    together = min(positions, CHUNK // channels)
+
+    def all_channels(chunk: Expr) -> tuple[Expr, Dim]:
+        left = emit.minimum(together, positions - chunk * together) if positions % together else together
+        return chunk * together * channels, left * channels
+
+    return Chunks(emit.ceildiv(positions, together), together * channels, all_channels)
+
+
+def _gather(
+    spec: ConvolutionSpec,
+    tile: RegisterTile,
+    x: Buffer,
+    item: Expr,
+    first: Expr,
+    patches: Buffer,
+    first_step: Expr,
+    steps: Dim,
+) -> None:
+    """A chunk of the patches of a panel: ``patches[k - first_step, pixel]``, zero outside the image."""
+    kw = spec.kernel[1]
     lanes = tile.lanes
+    first_channel = first_step % spec.channels if spec.channels > CHUNK else 0
+    channels = steps if spec.channels > CHUNK else spec.channels
     # Each kernel position and each vector of pixels is handled for all channels at once.
-    with emit.serial(kh * kw) as position, emit.serial(tile.vectors) as j:
+    with emit.serial(1 if spec.channels > CHUNK else steps // spec.channels) as place, emit.serial(tile.vectors) as j:
+        position = emit.bind(first_step // spec.channels + place)
         dy = position // kw * spec.dilation[0] - spec.padding[0]
         dx = position % kw * spec.dilation[1] - spec.padding[1]
         start = emit.bind(first + j * lanes)
         row, column = emit.bind(start // spec.out_width), emit.bind(start % spec.out_width)
         y, left = emit.bind(row * spec.stride[0] + dy), emit.bind(column * spec.stride[1] + dx)
-        line = position * spec.channels
+        line = emit.bind(place * spec.channels)
 
         def copied(j: Expr = j, y: Expr = y, left: Expr = left, line: Expr = line) -> None:
-            with emit.serial(spec.channels) as channel:
+            with emit.serial(channels) as channel:
                 at = (line + channel) * tile.columns + j * lanes
-                emit.store(patches, emit.load(x, [item, channel, y, left], lanes), [at], lanes)
+                emit.store(patches, emit.load(x, [item, first_channel + channel, y, left], lanes), [at], lanes)
 
         def picked(j: Expr = j, dy: Expr = dy, dx: Expr = dx, start: Expr = start, line: Expr = line) -> None:
             with emit.serial(lanes) as i:
@@ -292,12 +362,12 @@ def _gather(spec: ConvolutionSpec, tile: RegisterTile, x: Buffer, item: Expr, fi
                 )
 
                 def take() -> None:
-                    with emit.serial(spec.channels) as channel:
+                    with emit.serial(channels) as channel:
                         at = (line + channel) * tile.columns + j * lanes + i
-                        emit.store(patches, x[item, channel, source_y, source_x], [at])
+                        emit.store(patches, x[item, first_channel + channel, source_y, source_x], [at])
 
                 def zero() -> None:
-                    with emit.serial(spec.channels) as channel:
+                    with emit.serial(channels) as channel:
                         emit.store(patches, emit.constant(0.0), [(line + channel) * tile.columns + j * lanes + i])
 
                 emit.when(inside, take, zero)

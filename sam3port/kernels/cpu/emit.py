@@ -104,7 +104,7 @@ def store(buffer: Buffer, value: Expr, indices: Sequence[Expr], lanes: int = 1) 
 
 def bind(value: Expr) -> Expr:
     """Computes `value` here and once."""
-    return T.Bind(value)
+    return value if isinstance(value, int) else T.Bind(value)
 
 
 def serial(extent: Dim) -> Any:
@@ -131,6 +131,12 @@ def when(condition: Expr | bool, then: Callable[[], None], otherwise: Callable[[
         if otherwise is not None:
             with T.Else():
                 otherwise()
+
+
+def prefetch(element: Expr) -> None:
+    """Asks for the cache line of an element of a buffer, without reading it."""
+    read, near, data = (tirx.IntImm("int32", value) for value in (0, 3, 1))
+    T.evaluate(tirx.call_llvm_intrin("void", "llvm.prefetch.p0", T.address_of(element), read, near, data))
 
 
 def scratch(shape: Sequence[Dim], dtype: str = "float32") -> Buffer:

@@ -16,9 +16,11 @@ import numpy.typing as npt
 from tvm import tirx
 
 from sam3port.kernels.cpu import emit, epilogue
+from sam3port.kernels.cpu.blocked import Block, emit_block, even_chunks, window_panels
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.epilogue import Epilogue
-from sam3port.kernels.cpu.register_tile import TileSums, accumulate
+from sam3port.kernels.cpu.register_tile import TileSums
+from sam3port.kernels.cpu.tasks import tasks
 from sam3port.kernels.cpu.vector_unit import RegisterTile, VectorUnit
 
 _BLOCK_ROWS = 96
@@ -78,6 +80,7 @@ def linear_func(m: Dim, n: int, k: int, unit: VectorUnit, steps: Epilogue = ()) 
             m, n, k, tile, unit.cores,
             row=lambda i, step: x[i, step],
             column=lambda panel, step, j: emit.load(packed, [panel, step, j * tile.lanes], tile.lanes),
+            fetch=lambda panel, step, column: packed[panel, step, column],
             write=write,
             from_memory=any(step in epilogue.EXPENSIVE_STEPS for step in steps),
         )  # fmt: skip
@@ -113,6 +116,7 @@ def matmul_func(batch: Dim, m: Dim, n: Dim, k: Dim, unit: VectorUnit, *, transpo
             column=lambda item, panel, step, j: emit.load(
                 packed, [((item * panels + panel) * k + step) * tile.columns + j * tile.lanes], tile.lanes
             ),
+            fetch=lambda item, panel, step, at: packed[((item * panels + panel) * k + step) * tile.columns + at],
             write=lambda item, i, column, value, lanes: emit.store(out, value, [item, i, column], lanes),
         )  # fmt: skip
 
@@ -130,6 +134,7 @@ def emit_product(
     *,
     row: Callable[..., Expr],
     column: Callable[..., Expr],
+    fetch: Callable[..., Expr],
     write: Callable[..., None],
     batch: Dim | None = None,
     from_memory: bool = False,
@@ -141,6 +146,7 @@ def emit_product(
     Args:
         row: ``(i, k) -> scalar`` of the left operand.
         column: ``(panel, k, j) -> vector`` of the right operand.
+        fetch: ``(panel, k, column) -> element`` of the right operand in memory, see `emit_block`.
         write: ``(i, column, value, lanes)`` consumes finished values; called for valid positions only.
         from_memory: see `write_tile`.
     """
@@ -155,39 +161,48 @@ def emit_product(
     groups = _panel_groups(blocks, panels, batch, cores)
     group_panels = emit.ceildiv(panels, groups)
     pack_rows = block_tiles >= 4
-    tasks = blocks * groups if batch is None else batch * blocks * groups
+    count = blocks * groups if batch is None else batch * blocks * groups
 
-    with emit.parallel(tasks) as task:
+    with tasks(count) as task:
         item: list[Any] = [] if batch is None else [task // (blocks * groups)]
-        first_row = ((task // groups) % blocks if batch is not None else task // groups) * block_rows
-        first_panel = (task % groups) * group_panels
-        stash = emit.scratch((tile.rows * tile.columns,))
+        first_row = emit.bind(((task // groups) % blocks if batch is not None else task // groups) * block_rows)
+        first_panel = emit.bind((task % groups) * group_panels)
+        aligned = isinstance(m, int) and m % block_rows == 0
+        strips = block_tiles if aligned else emit.bind(emit.ceildiv(tirx.min(m - first_row, block_rows), tile.rows))
+        chunks = even_chunks(tile.unroll, k)
         if pack_rows:
+            # A chunk of all strips after the other, as they are read.
             lines = emit.scratch((block_tiles * k * tile.rows,))
-            with emit.serial(block_tiles) as strip, emit.serial(k) as step:
-                for i in range(tile.rows):
-                    source = _clamp(first_row + strip * tile.rows + i, m, block_rows)
-                    emit.store(lines, row(*item, source, step), [(strip * k + step) * tile.rows + i])
+            with emit.serial(chunks.count) as chunk:
+                first, steps = chunks.bound(chunk)
+                with emit.serial(strips) as strip, emit.serial(steps) as step:
+                    for i in range(tile.rows):
+                        source = _clamp(first_row + strip * tile.rows + i, m, block_rows)
+                        at = first * block_rows + (strip * steps + step) * tile.rows + i
+                        emit.store(lines, row(*item, source, first + step), [at])
 
-        with emit.serial(emit.minimum(group_panels, panels - first_panel)) as offset:
-            panel = emit.bind(first_panel + offset) if groups != 1 else offset
-            with emit.serial(block_tiles) as strip:
-                top = first_row + strip * tile.rows
+        def element(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int) -> Expr:
+            if pack_rows:
+                return lines[first * block_rows + (strip * steps + step) * tile.rows + i]
+            return row(*item, _clamp(first_row + strip * tile.rows + i, m, block_rows), first + step)
 
-                def tile_body(strip: Expr = strip, panel: Expr = panel, top: Expr = top) -> None:
-                    def element(step: Expr, i: int) -> Expr:
-                        if pack_rows:
-                            return lines[(strip * k + step) * tile.rows + i]
-                        return row(*item, _clamp(top + i, m, block_rows), step)
-
-                    sums = accumulate(tile, k, element, lambda step, j: column(*item, panel, step, j), stash)
-                    write_tile(
-                        tile, m, n, top, panel * tile.columns, sums,
-                        lambda i, c, value, lanes: write(*item, i, c, value, lanes), from_memory=from_memory,
-                    )  # fmt: skip
-
-                aligned = isinstance(m, int) and m % block_rows == 0
-                emit.when(True if aligned else top < m, tile_body)
+        width = window_panels(tile, block_tiles, group_panels)
+        block = Block(tile, block_tiles, emit.scratch((width * block_rows * tile.columns,)))
+        own_panels = emit.minimum(group_panels, panels - first_panel)
+        with emit.serial(emit.ceildiv(own_panels, width)) as window:
+            left = emit.bind(first_panel + window * width)
+            own = emit.bind(emit.minimum(width, own_panels - window * width))
+            emit_block(
+                block, strips, own, chunks,
+                row=element,
+                column=lambda panel, first, step, j: column(*item, left + panel, first + step, j),
+                fetch=lambda panel, step, at: fetch(*item, left + panel, step, at),
+            )  # fmt: skip
+            with emit.serial(strips) as strip, emit.serial(own) as panel:
+                write_tile(
+                    tile, m, n, first_row + strip * tile.rows, (left + panel) * tile.columns, block.at(strip, panel),
+                    lambda i, c, value, lanes: write(*item, i, c, value, lanes), from_memory=from_memory,
+                )  # fmt: skip
 
 
 def _clamp(row: Expr, m: Dim, block_rows: int) -> Expr:
@@ -244,13 +259,13 @@ def write_tile(
                 write(
                     top + i,
                     left + j * lanes,
-                    emit.load(sums.stash, [i * tile.columns + j * lanes], lanes),
+                    emit.load(sums.memory, [sums.start + i * tile.columns + j * lanes], lanes),
                     lanes,
                 )
             if lanes > 1 and not (isinstance(n, int) and n % lanes == 0):
                 with emit.serial(columns % lanes) as j:
                     column = columns - columns % lanes + j
-                    write(top + i, left + column, sums.stash[i * tile.columns + column], 1)
+                    write(top + i, left + column, sums.memory[sums.start + i * tile.columns + column], 1)
 
     if from_memory:
         memory()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from sam3port.kernels.cpu import emit
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.vector_unit import RegisterTile
 
-_CHUNK = 128
+CHUNK: Final = 128
 """Steps summed in one go. One chain of 4736 float32 additions is four times less exact than BLAS on average (nine
 times at worst); sums of sums over 128 are a little more exact than BLAS, and cost one percent of the time."""
+
+Held = Callable[[int, int], Expr]
+"""``(i, j)``: vector j of row i, in registers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,25 +23,85 @@ class TileSums:
     """The sums of a tile: in registers, or already in memory."""
 
     tile: RegisterTile
-    stash: Buffer
-    """rows * columns floats, row by row."""
-    in_memory: bool
-    _registers: Callable[[int, int], Expr]
+    memory: Buffer
+    """Has rows * columns floats for them, row by row,"""
+    start: Expr
+    """from here on."""
+    held: Held | None
+    """None: they are in memory."""
+
+    @staticmethod
+    def stored(tile: RegisterTile, memory: Buffer, start: Expr = 0) -> TileSums:
+        """Sums that are, or will be, in memory."""
+        return TileSums(tile, memory, start, None)
 
     def __call__(self, i: int, j: int) -> Expr:
         """The vector j of row i."""
-        return emit.load(self.stash, [self._at(i, j)], self.tile.lanes) if self.in_memory else self._registers(i, j)
+        if self.held is not None:
+            return self.held(i, j)
+        return emit.load(self.memory, [self._at(i, j)], self.tile.lanes)
 
     def to_memory(self) -> None:
-        """Makes sure that the stash has them."""
-        if self.in_memory:
-            return
-        for i in range(self.tile.rows):
-            for j in range(self.tile.vectors):
-                emit.store(self.stash, self._registers(i, j), [self._at(i, j)], self.tile.lanes)
+        """Makes sure that the memory has them."""
+        if self.held is not None:
+            self.store(self.held)
 
-    def _at(self, i: int, j: int) -> int:
-        return (i * self.tile.vectors + j) * self.tile.lanes
+    def store(self, held: Held) -> None:
+        """Puts sums into the memory."""
+        each_vector(self.tile, lambda i, j: emit.store(self.memory, held(i, j), [self._at(i, j)], self.tile.lanes))
+
+    def add(self, held: Held) -> None:
+        """Adds to the sums in memory."""
+
+        def one(i: int, j: int) -> None:
+            before = emit.load(self.memory, [self._at(i, j)], self.tile.lanes)
+            emit.store(self.memory, before + held(i, j), [self._at(i, j)], self.tile.lanes)
+
+        each_vector(self.tile, one)
+
+    def _at(self, i: int, j: int) -> Expr:
+        return self.start + (i * self.tile.vectors + j) * self.tile.lanes
+
+
+def each_vector(tile: RegisterTile, action: Callable[[int, int], None]) -> None:
+    for i in range(tile.rows):
+        for j in range(tile.vectors):
+            action(i, j)
+
+
+def sum_steps(
+    tile: RegisterTile,
+    first: Expr,
+    count: Dim,
+    row: Callable[[Expr, int], Expr],
+    column: Callable[[Expr, int], Expr],
+) -> Held:
+    """Emits the sums of ``row(k, i) * column(k, j)`` over `count` steps k from `first` on, kept in registers."""
+    lanes = tile.lanes
+    # One array for each row: an array over 1 KiB would leave the stack, and with it the registers.
+    sums = [emit.scratch((tile.columns,)) for _ in range(tile.rows)]
+    zero = emit.constant(0.0, lanes)
+
+    def held(i: int, j: int) -> Expr:
+        return emit.load(sums[i], [j * lanes], lanes)
+
+    def one(k: Expr) -> None:
+        columns = [emit.bind(column(k, j)) for j in range(tile.vectors)]
+        for i in range(tile.rows):
+            element = emit.bind(emit.broadcast(row(k, i), lanes))
+            for j in range(tile.vectors):
+                emit.store(sums[i], held(i, j) + element * columns[j], [j * lanes], lanes)
+
+    each_vector(tile, lambda i, j: emit.store(sums[i], zero, [j * lanes], lanes))
+    rounds = count // tile.unroll
+    if not (isinstance(count, int) and rounds == 0):
+        with emit.serial(rounds) as step:
+            for u in range(tile.unroll):
+                one(first + step * tile.unroll + u)
+    if not (isinstance(count, int) and count % tile.unroll == 0):
+        with emit.serial(count % tile.unroll) as step:
+            one(first + rounds * tile.unroll + step)
+    return held
 
 
 def accumulate(
@@ -48,7 +112,7 @@ def accumulate(
     stash: Buffer,
     at_most: int | None = None,
 ) -> TileSums:
-    """Emits ``sum[i, j] = sum over k of row(k, i) * column(k, j)``.
+    """Emits ``sum[i, j] = sum over k of row(k, i) * column(k, j)`` for one tile.
 
     Args:
         depth: number of steps k.
@@ -57,42 +121,15 @@ def accumulate(
         at_most: bound of a depth that is not known.
     """
     bound = depth if isinstance(depth, int) else at_most
-    chunked = bound is None or bound > _CHUNK
-    chunks = emit.ceildiv(depth, _CHUNK)
-    length = emit.ceildiv(depth, chunks) if isinstance(depth, int) else _CHUNK
-    # One array for each row: an array over 1 KiB would leave the stack, and with it the registers.
-    sums = [emit.scratch((tile.columns,)) for _ in range(tile.rows)]
-    zero = emit.constant(0.0, tile.lanes)
-
-    def held(i: int, j: int) -> Expr:
-        return emit.load(sums[i], [j * tile.lanes], tile.lanes)
-
-    result = TileSums(tile, stash, chunked, held)
-
-    def each(action: Callable[[int, int, int], None]) -> None:
-        for i in range(tile.rows):
-            for j in range(tile.vectors):
-                action(i, j, (i * tile.vectors + j) * tile.lanes)
-
-    def steps(first: Expr, count: Dim) -> None:
-        each(lambda i, j, _: emit.store(sums[i], zero, [j * tile.lanes], tile.lanes))
-        with emit.serial(count) as step:
-            k = first + step
-            columns = [emit.bind(column(k, j)) for j in range(tile.vectors)]
-            for i in range(tile.rows):
-                element = emit.bind(emit.broadcast(row(k, i), tile.lanes))
-                for j in range(tile.vectors):
-                    emit.store(sums[i], held(i, j) + element * columns[j], [j * tile.lanes], tile.lanes)
-
-    if not chunked:
-        steps(0, depth)
-        return result
-    each(lambda _i, _j, at: emit.store(stash, zero, [at], tile.lanes))
+    if bound is not None and bound <= CHUNK:
+        return TileSums(tile, stash, 0, sum_steps(tile, 0, depth, row, column))
+    chunks = emit.ceildiv(depth, CHUNK)
+    length = emit.ceildiv(depth, chunks) if isinstance(depth, int) else CHUNK
+    result = TileSums.stored(tile, stash)
+    result.store(lambda _i, _j: emit.constant(0.0, tile.lanes))
     with emit.serial(chunks) as chunk:
         first = chunk * length
-        steps(
-            first,
-            length if isinstance(depth, int) and depth % length == 0 else emit.minimum(length, depth - first),
-        )
-        each(lambda i, j, at: emit.store(stash, emit.load(stash, [at], tile.lanes) + held(i, j), [at], tile.lanes))
+        even = isinstance(depth, int) and depth % length == 0
+        count = length if even else emit.bind(emit.minimum(length, depth - first))
+        result.add(sum_steps(tile, first, count, row, column))
     return result

@@ -18,6 +18,8 @@ class RegisterTile:
     rows: int
     vectors: int
     lanes: int
+    unroll: int = 1
+    """Steps of the inner dimension in one round of the loop."""
 
     @property
     def columns(self) -> int:
@@ -36,6 +38,10 @@ class VectorUnit:
     registers: int
     cores: int
     """Cores to find work for; what the program really uses is chosen at run time."""
+    unroll: int = 1
+    """Of the inner loop. On x86, 4: fewer instructions beside the multiplications, which counts where a core's front
+    end is shared with another thread. LLVM's scheduler for aarch64 loads the operands of all four steps at once and
+    spills sums for it."""
 
     @property
     def _accumulators(self) -> int:
@@ -61,7 +67,7 @@ class VectorUnit:
             height = min(height, rows)
             # 200 rows by 6 leave 2 over; 7 of them by 4 would waste none. Prefer even shares.
             height = math.ceil(rows / math.ceil(rows / height))
-        return RegisterTile(rows=height, vectors=vectors, lanes=self.lanes)
+        return RegisterTile(rows=height, vectors=vectors, lanes=self.lanes, unroll=self.unroll)
 
 
 def vector_unit(target: Target) -> VectorUnit:
@@ -84,13 +90,13 @@ def vector_unit(target: Target) -> VectorUnit:
 
     if has("avx512f") and has("avx512vl"):
         # LLVM splits 512-bit values on CPUs tuned for 256 bits, which would spill a tile made for 512.
-        return VectorUnit(lanes=8 if has("prefer-256-bit") else 16, registers=32, cores=cores)
+        return VectorUnit(lanes=8 if has("prefer-256-bit") else 16, registers=32, cores=cores, unroll=4)
     if has("avx512f"):
-        return VectorUnit(lanes=16, registers=32, cores=cores)
+        return VectorUnit(lanes=16, registers=32, cores=cores, unroll=4)
     if has("avx2") or has("avx"):
-        return VectorUnit(lanes=8, registers=16, cores=cores)
+        return VectorUnit(lanes=8, registers=16, cores=cores, unroll=4)
     if has("neon"):
         return VectorUnit(lanes=4, registers=32, cores=cores)
     if has("sse2"):
-        return VectorUnit(lanes=4, registers=16, cores=cores)
+        return VectorUnit(lanes=4, registers=16, cores=cores, unroll=4)
     return VectorUnit(lanes=1, registers=16, cores=cores)

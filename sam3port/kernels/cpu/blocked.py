@@ -1,0 +1,141 @@
+"""The loops of a product around the register tile: what is read again and again stays in the nearest cache.
+
+A block of rows and a window of panels of columns are summed over K in chunks. A chunk of one panel (8 KiB) stays in
+the first-level cache while all strips of rows pass by, a chunk of all rows in the second-level cache while all panels
+pass by; the next panel's chunk is asked for meanwhile. The finished sums wait in a scratch of at most `WINDOW` floats.
+(The order of loops is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sam3port.kernels.cpu import emit
+from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.register_tile import CHUNK, Held, TileSums, sum_steps
+from sam3port.kernels.cpu.vector_unit import RegisterTile
+
+WINDOW: Final = 1 << 15
+"""Sums that wait: 128 KiB, a quarter of a small second-level cache."""
+_CACHE_LINE: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block of sums in memory: tile after tile, the strips of a panel one after the other."""
+
+    tile: RegisterTile
+    strips: int
+    """At most."""
+    sums: Buffer
+
+    def at(self, strip: Expr, panel: Expr) -> TileSums:
+        """The sums of one tile."""
+        start = (panel * self.strips + strip) * self.tile.rows * self.tile.columns
+        return TileSums.stored(self.tile, self.sums, start)
+
+
+def window_panels(tile: RegisterTile, strips: int, panels: Dim) -> int:
+    """How many panels a window has."""
+    most = max(1, WINDOW // (strips * tile.rows * tile.columns))
+    return min(most, panels) if isinstance(panels, int) else most
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """How the steps of a product are cut: pieces of at most `steps` steps, each with its first one and its length."""
+
+    count: Dim
+    steps: int
+    bounds: Callable[[Expr], tuple[Expr, Dim]]
+    """``chunk -> (first step, steps)``, for numbers as for expressions."""
+
+    def known(self) -> list[tuple[int, int]]:
+        """The bounds of all, where the depth is known."""
+        return [self.bounds(chunk) for chunk in range(self.count)]
+
+    def bound(self, chunk: Expr) -> tuple[Expr, Dim]:
+        """The bounds of one, computed here and once."""
+        first, steps = self.bounds(chunk)
+        return emit.bind(first), emit.bind(steps)
+
+
+def even_chunks(unroll: int, depth: Dim) -> Chunks:
+    """Even shares of `depth`, in whole rounds of the unrolled loop."""
+    steps = CHUNK
+    if isinstance(depth, int):
+        share = -(-depth // -(-depth // CHUNK))
+        steps = depth if depth <= CHUNK else -(-share // unroll) * unroll
+
+    def bounds(chunk: Expr) -> tuple[Expr, Dim]:
+        if isinstance(depth, int) and depth == steps:
+            return 0, depth
+        even = isinstance(depth, int) and depth % steps == 0
+        return chunk * steps, steps if even else emit.minimum(steps, depth - chunk * steps)
+
+    return Chunks(emit.ceildiv(depth, steps), steps, bounds)
+
+
+def emit_block(
+    block: Block,
+    strips: Dim,
+    panels: Dim,
+    chunks: Chunks,
+    *,
+    row: Callable[[Expr, Expr, Dim, Expr, int], Expr],
+    column: Callable[[Expr, Expr, Expr, int], Expr],
+    fetch: Callable[[Expr, Expr, Expr], Expr] | None = None,
+    gather: Callable[[Expr, Expr, Dim], None] | None = None,
+) -> None:
+    """Emits ``sums[strip, panel][i, j] = sum over k of row(strip, k, i) * column(panel, k, j)``.
+
+    Args:
+        strips: of the block, at most ``block.strips``; panels: of the window.
+        row: ``(strip, first, steps, step, i) -> scalar`` of row i at ``k = first + step``, in a chunk of `steps`.
+        column: ``(panel, first, step, j) -> vector`` j at ``k = first + step``.
+        fetch: ``(panel, k, column) -> element`` in memory, for the asking ahead; the panel may be the one after the
+            last (an address is computed, nothing is read).
+        gather: ``(panel, first, steps)`` puts a panel's chunk where `column` finds it, before the strips read it.
+    """
+    with emit.serial(chunks.count) as chunk, emit.serial(panels) as panel:
+        first, count = chunks.bound(chunk)
+        if gather is not None:
+            gather(panel, first, count)
+        with emit.serial(strips) as strip:
+            if fetch is not None:
+                _ask_ahead(block, chunks.steps, panel + 1, first, strip, fetch)
+
+            def left(step: Expr, i: int, strip: Expr = strip, first: Expr = first, count: Dim = count) -> Expr:
+                return row(strip, first, count, step, i)
+
+            def right(step: Expr, j: int, panel: Expr = panel, first: Expr = first) -> Expr:
+                return column(panel, first, step, j)
+
+            held = sum_steps(block.tile, 0, count, left, right)
+            place = block.at(strip, panel)
+
+            def store(place: TileSums = place, held: Held = held) -> None:
+                place.store(held)
+
+            def add(place: TileSums = place, held: Held = held) -> None:
+                place.add(held)
+
+            emit.when(True if chunks.count == 1 else chunk == 0, store, add)
+
+
+def _ask_ahead(
+    block: Block,
+    steps: int,
+    panel: Expr,
+    first: Expr,
+    strip: Expr,
+    fetch: Callable[[Expr, Expr, Expr], Expr],
+) -> None:
+    """Each strip asks for its share of the next panel's chunk."""
+    floats, columns = _CACHE_LINE // 4, block.tile.columns
+    lines = emit.ceildiv(emit.ceildiv(steps * columns, floats), block.strips)
+    with emit.serial(lines) as line:
+        at = (strip * lines + line) * floats
+        emit.prefetch(fetch(panel, first + at // columns, at % columns))
