@@ -7,16 +7,18 @@ larger score turns up. Keys are first packed into panels as a weight is (see `ge
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from tvm import tirx
 
-from sam3port.kernels.cpu import emit, expressions
+from sam3port.kernels.cpu import emit, expressions, lines
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.lines import across
 from sam3port.kernels.cpu.register_tile import accumulate
 from sam3port.kernels.cpu.tasks import tasks
+from sam3port.kernels.cpu.transpose import transposed
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 
 Layout = Literal["BHLD", "BLHD"]
@@ -133,28 +135,74 @@ class _Attention:
 
     def _pack(self, k: Buffer, v: Buffer, packed_keys: Buffer, packed_values: Buffer) -> None:
         spec, columns = self.spec, self.scores.columns
-        ragged = not (isinstance(spec.keys, int) and spec.keys % columns == 0)
         with emit.parallel(self.tasks_outer * self.panels) as task:
-            batch, head = task // self.panels // spec.heads, task // self.panels % spec.heads
-            first = (task % self.panels) * columns
-            with emit.serial(columns) as column:
-                key = first + column
+            outer, panel = emit.bind(task // self.panels), emit.bind(task % self.panels)
+            batch, head = emit.bind(outer // spec.heads), emit.bind(outer % spec.heads)
+            first = emit.bind(panel * columns)
 
-                def guarded(value: Expr, key: Expr = key) -> Expr:
-                    return tirx.if_then_else(key < spec.keys, value, emit.constant(0.0)) if ragged else value
+            def key_at(key: Expr, feature: Expr) -> list[Expr]:
+                return _at(spec.layouts[1], batch, head, first + key, feature)
 
-                with emit.serial(spec.features) as feature:
-                    value = k[tuple(_at(spec.layouts[1], batch, head, key, feature))]
-                    emit.store(packed_keys, guarded(value), [(task * spec.features + feature) * columns + column])
-                # values: [outer, value panel, key, column]
-                with emit.serial(self.value_panels) as panel, emit.serial(self.values.columns) as line:
-                    feature = panel * self.values.columns + line
-                    value = guarded(v[tuple(_at(spec.layouts[2], batch, head, key, feature))])
-                    if self.padded_values != spec.value_features:
-                        value = tirx.if_then_else(feature < spec.value_features, value, emit.constant(0.0))
-                    keys = self.panels * columns
-                    row = (task // self.panels * self.value_panels + panel) * keys + key
-                    emit.store(packed_values, value, [row * self.values.columns + line])
+            def value_at(key: Expr, feature: Expr) -> list[Expr]:
+                return _at(spec.layouts[2], batch, head, first + key, feature)
+
+            def keys_place(feature: Expr, key: Expr) -> list[Expr]:
+                return [(task * spec.features + feature) * columns + key]
+
+            def values_place(key: Expr, feature: Expr) -> list[Expr]:
+                # [outer, value panel, key, column]
+                line = (outer * self.value_panels + feature // self.values.columns) * (self.panels * columns)
+                return [(line + first + key) * self.values.columns + feature % self.values.columns]
+
+            def whole() -> None:
+                self._turn_keys(k, key_at, packed_keys, keys_place)
+                with emit.serial(columns) as key:
+
+                    def copy(feature: Expr, count: int, key: Expr = key) -> None:
+                        emit.store(
+                            packed_values,
+                            emit.load(v, value_at(key, feature), count),
+                            values_place(key, feature),
+                            count,
+                        )
+
+                    lines.each(spec.value_features, self.lanes, copy)
+                    with emit.serial(self.padded_values - spec.value_features) as rest:
+                        place = values_place(key, spec.value_features + rest)
+                        emit.store(packed_values, emit.constant(0.0), place)
+
+            def ragged() -> None:
+                with emit.serial(columns) as key:
+                    there = first + key < spec.keys
+                    with emit.serial(spec.features) as feature:
+                        value = tirx.if_then_else(there, k[tuple(key_at(key, feature))], emit.constant(0.0))
+                        emit.store(packed_keys, value, keys_place(feature, key))
+                    with emit.serial(self.padded_values) as feature:
+                        there = tirx.all(first + key < spec.keys, feature < spec.value_features)
+                        value = tirx.if_then_else(there, v[tuple(value_at(key, feature))], emit.constant(0.0))
+                        emit.store(packed_values, value, values_place(key, feature))
+
+            full = isinstance(spec.keys, int) and spec.keys % columns == 0
+            emit.when(True if full else first + columns <= spec.keys, whole, ragged)
+
+    def _turn_keys(
+        self,
+        k: Buffer,
+        at: Callable[[Expr, Expr], list[Expr]],
+        packed: Buffer,
+        place: Callable[[Expr, Expr], list[Expr]],
+    ) -> None:
+        """A panel of keys, from rows of features to lines of keys."""
+        features, lanes = self.spec.features, self.lanes
+        blocks = features // lanes
+        with emit.serial(blocks) as block, emit.serial(self.scores.vectors) as j:
+            feature, key = block * lanes, j * lanes
+            rows = [emit.bind(emit.load(k, at(key + i, feature), lanes)) for i in range(lanes)]
+            for i, column in enumerate(transposed(rows)):
+                emit.store(packed, column, place(feature + i, key), lanes)
+        with emit.serial(self.scores.columns) as key, emit.serial(features % lanes) as rest:
+            feature = blocks * lanes + rest
+            emit.store(packed, k[tuple(at(key, feature))], place(feature, key))
 
     def _query_block(
         self,
@@ -182,9 +230,14 @@ class _Attention:
             source = tirx.min(first + row, spec.queries - 1)
             emit.store(largest, emit.constant(_MINUS_INFINITY), [row])
             emit.store(total, emit.constant(0.0), [row])
-            with emit.serial(spec.features) as feature:
-                value = q[tuple(_at(spec.layouts[0], batch, head, source, feature))] * emit.constant(spec.scale)
-                emit.store(queries, value, [(strip * spec.features + feature) * rows + i])
+
+            def take(feature: Expr, count: int, row: Expr = row, source: Expr = source) -> None:
+                value = emit.load(q, _at(spec.layouts[0], batch, head, source, feature), count)
+                # Scores are logarithms to base 2, which spares the exponential function a multiplication.
+                scale = emit.constant(spec.scale * expressions.LOG2_E, count)
+                emit.store(queries, value * scale, [row * spec.features + feature], count)
+
+            lines.each(spec.features, lanes, take)
             with emit.serial(self.padded_values // lanes) as line:
                 emit.store(result, emit.constant(0.0, lanes), [row * self.padded_values + line * lanes], lanes)
 
@@ -244,7 +297,7 @@ class _Attention:
         sums = accumulate(
             tile,
             spec.features,
-            lambda step, i: queries[(strip * spec.features + step) * tile.rows + i],
+            lambda step, i: queries[(strip * tile.rows + i) * spec.features + step],
             lambda step, j: emit.load(
                 packed_keys,
                 [((outer * self.panels + panel) * spec.features + step) * tile.columns + j * tile.lanes],
@@ -267,7 +320,8 @@ class _Attention:
                 for j in range(tile.vectors):
                     value = sums(i, j)
                     if bias is not None:
-                        value = value + self._bias(bias, bias_at(i, first_key + j * tile.lanes), tile.lanes)
+                        added = self._bias(bias, bias_at(i, first_key + j * tile.lanes), tile.lanes)
+                        value = expressions.fma(added, emit.constant(expressions.LOG2_E, tile.lanes), value)
                     emit.store(scores, value, [at(i, j * tile.lanes)], tile.lanes)
 
         def ragged() -> None:
@@ -278,7 +332,7 @@ class _Attention:
                 key = first_key + column
                 value = scores[at(i, column)]
                 if bias is not None:
-                    value = value + bias[tuple(bias_at(i, key))]
+                    value = expressions.fma(bias[tuple(bias_at(i, key))], emit.constant(expressions.LOG2_E), value)
                 seen = key < spec.keys
                 emit.store(scores, tirx.if_then_else(seen, value, emit.constant(_MINUS_INFINITY)), [at(i, column)])
 
@@ -304,7 +358,7 @@ class _Attention:
     def _weights(
         self, scores: Buffer, largest: Buffer, total: Buffer, rescale: Buffer, strip: Expr, panels: Dim
     ) -> None:
-        """Scores to exp(score - largest so far), their sum, and the factor for what was summed before."""
+        """Scores to 2**(score - largest so far), their sum, and the factor for what was summed before."""
         tile, lanes = self.scores, self.lanes
 
         def held(buffer: Buffer, j: int) -> Expr:
@@ -325,12 +379,12 @@ class _Attention:
             now = emit.bind(tirx.max(before, across(tirx.max, [held(tops, j) for j in range(tile.vectors)], lanes)))
             # A row that has seen nothing but -inf: 0 in its place makes all its weights 0 instead of NaN.
             origin = emit.bind(tirx.Select(now == emit.constant(_MINUS_INFINITY), emit.constant(0.0), now))
-            factor = emit.bind(expressions.exp_nonpositive(before - origin, emit.bind, 1))
+            factor = emit.bind(expressions.exp2_nonpositive(before - origin, emit.bind, 1))
             with emit.serial(panels) as panel:
                 for j in range(tile.vectors):
                     at = i * self.block_keys + panel * tile.columns + j * lanes
                     shifted = emit.load(scores, [at], lanes) - emit.broadcast(origin, lanes)
-                    weight = emit.bind(expressions.exp_nonpositive(shifted, emit.bind, lanes))
+                    weight = emit.bind(expressions.exp2_nonpositive(shifted, emit.bind, lanes))
                     emit.store(scores, weight, [at], lanes)
                     emit.store(sums, held(sums, j) + weight, [j * lanes], lanes)
             added = across(lambda a, b: a + b, [held(sums, j) for j in range(tile.vectors)], lanes)

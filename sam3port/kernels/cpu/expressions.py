@@ -20,7 +20,7 @@ from sam3port.kernels.cpu.emit import Expr
 Bind = Callable[[Expr], Expr]
 
 _LN2 = 0.6931471805599453
-_LOG2_E = 1.4426950408889634
+LOG2_E = 1.4426950408889634
 # ln 2 in two parts: n * _LN2_HIGH is exact for every exponent n.
 _LN2_HIGH = 0.693359375
 _LN2_LOW = -2.12194440054690583e-4
@@ -36,6 +36,17 @@ _EXP = (
     0.008368780836462975,
     0.001381446490995586,
 )
+# (2**r - 1) / r for r between -1/2 and 1/2.
+_EXP2 = (
+    0.6931471824645996,
+    0.24022647738456726,
+    0.055503323674201965,
+    0.00961843691766262,
+    0.0013398875016719103,
+    0.00015353361959569156,
+)
+_ROUNDING = 1.5 * 2.0**23
+"""Added to a number below 2**22, it leaves no digits behind the point."""
 _ERF_SPLIT = 0.9
 # erf(x) / x - 1 in x * x, for x up to 0.9.
 _ERF_SMALL = (
@@ -60,8 +71,8 @@ _ERF_LARGE = (
 _ERF_ONE = 4.0
 
 
-def _fma(a: Expr, b: Expr, c: Expr) -> Expr:
-    """a * b + c as an intrinsic: TVM's simplifier rearranges plain float sums as if they were exact.
+def fma(a: Expr, b: Expr, c: Expr) -> Expr:
+    """a * b + c, rounded once, as an intrinsic: TVM's simplifier rearranges plain float sums as if they were exact.
 
     It turns ``x - ((x + big) - big)`` into 0, for instance, and would undo a reduction in two parts.
     """
@@ -71,13 +82,13 @@ def _fma(a: Expr, b: Expr, c: Expr) -> Expr:
 def _polynomial(x: Expr, coefficients: Sequence[float], lanes: int) -> Expr:
     value = emit.constant(coefficients[-1], lanes)
     for coefficient in reversed(coefficients[:-1]):
-        value = _fma(value, x, emit.constant(coefficient, lanes))
+        value = fma(value, x, emit.constant(coefficient, lanes))
     return value
 
 
 def _exp_reduced(r: Expr, lanes: int) -> Expr:
     """exp(r) for r between -ln(2) / 2 and ln(2) / 2."""
-    return _fma(_polynomial(r, _EXP, lanes), r * r, r + emit.constant(1.0, lanes))
+    return fma(_polynomial(r, _EXP, lanes), r * r, r + emit.constant(1.0, lanes))
 
 
 def _two_to(n: Expr, lanes: int) -> Expr:
@@ -98,8 +109,8 @@ def _to_integer(rounded: Expr, lanes: int) -> Expr:
 
 def _reduce(x: Expr, bind: Bind, lanes: int) -> tuple[Expr, Expr]:
     """n and exp(r) with ``exp(x) = exp(r) * 2**n``."""
-    n = bind(tirx.nearbyint(x * emit.constant(_LOG2_E, lanes)))
-    r = bind(_fma(n, emit.constant(-_LN2_LOW, lanes), _fma(n, emit.constant(-_LN2_HIGH, lanes), x)))
+    n = bind(tirx.nearbyint(x * emit.constant(LOG2_E, lanes)))
+    r = bind(fma(n, emit.constant(-_LN2_LOW, lanes), fma(n, emit.constant(-_LN2_HIGH, lanes), x)))
     return n, _exp_reduced(r, lanes)
 
 
@@ -110,6 +121,22 @@ def exp_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
     # A bound comes first in min and max where NaN, which compares with nothing, shall come through.
     n, fraction = _reduce(bind(tirx.max(lowest, x)), bind, lanes)
     return tirx.Select(x < lowest, emit.constant(0.0, lanes), fraction * _two_to(_to_integer(n, lanes), lanes))
+
+
+def exp2_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
+    """2**x for x <= 0, -inf and NaN included; about the smallest normal number, and what is less, is 0.
+
+    The exponent is taken from the low bits of x + 1.5 * 2**23, where the nearest integer ends up.
+    """
+    one, magic = emit.constant(1.0, lanes), emit.constant(_ROUNDING, lanes)
+    # The bound comes first, so that NaN comes through; 2**-127 then has all bits zero.
+    x = bind(tirx.max(emit.constant(-127.0, lanes), x))
+    shifted = bind(fma(x, one, magic))
+    r = bind(x - fma(shifted, one, emit.constant(-_ROUNDING, lanes)))
+    fraction = fma(r, _polynomial(r, _EXP2, lanes), one)
+    bits = tirx.reinterpret("int32" if lanes == 1 else f"int32x{lanes}", shifted)
+    exponent = tirx.shift_left(bits, _integer(23, lanes)) + _integer(127 << 23, lanes)
+    return fraction * tirx.reinterpret(emit.vector_type(lanes), exponent)
 
 
 def exp(x: Expr, bind: Bind, lanes: int) -> Expr:
@@ -130,11 +157,11 @@ def erf(x: Expr, bind: Bind, lanes: int) -> Expr:
     x = bind(x)
     zero, one = emit.constant(0.0, lanes), emit.constant(1.0, lanes)
     size = bind(tirx.min(emit.constant(_ERF_ONE, lanes), tirx.Select(x < zero, -x, x)))
-    small = _fma(x, _polynomial(bind(x * x), _ERF_SMALL, lanes), x)
+    small = fma(x, _polynomial(bind(x * x), _ERF_SMALL, lanes), x)
     # 1 - 2**(-p), p > 0.
     power = bind(-_polynomial(size, _ERF_LARGE, lanes))
     n = bind(tirx.nearbyint(power))
-    r = bind(_fma(n, emit.constant(-1.0, lanes), power) * emit.constant(_LN2, lanes))
+    r = bind(fma(n, emit.constant(-1.0, lanes), power) * emit.constant(_LN2, lanes))
     tail = bind(_exp_reduced(r, lanes) * _two_to(_to_integer(n, lanes), lanes))
     large = bind(one - tail)
     return tirx.Select(size < emit.constant(_ERF_SPLIT, lanes), small, tirx.Select(x < zero, -large, large))
