@@ -283,6 +283,19 @@ class TestAttention:
 
 
 class TestConvolution:
+    def test_of_a_whole_image_is_a_linear_layer(self) -> None:
+        def build(emit: Any, x: Any, y: Any, w: Any, b: Any) -> Any:
+            product = emit(op.nn.conv2d(x, w))
+            return emit(op.add(emit(op.nn.relu(emit(op.add(product, emit(op.reshape(b, (1, 6, 1, 1))))))), y))
+
+        mod = check(
+            [(3, 4, 7, 5), (3, 6, 1, 1)],
+            [(6, 4, 7, 5), (6,)],
+            build,
+            lambda x, y, w, b: torch.relu(torch.nn.functional.conv2d(x, w, b)) + y,
+        )
+        assert called(mod) == ["pack_weight", "linear_add_vector_relu_add_tensor"]
+
     def test_with_all_that_follows(self) -> None:
         def build(emit: Any, x: Any, y: Any, w: Any, b: Any) -> Any:
             product = emit(op.nn.conv2d(x, w, padding=1))

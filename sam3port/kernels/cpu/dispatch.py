@@ -16,6 +16,7 @@ from sam3port.kernels.cpu.patterns.graph import Graph, Replacement, Var
 from sam3port.kernels.cpu.patterns.linear import match_linear
 from sam3port.kernels.cpu.patterns.normalisation import match_normalisation
 from sam3port.kernels.cpu.patterns.product import match_product
+from sam3port.kernels.cpu.patterns.roi_align import match_roi_align
 from sam3port.kernels.cpu.vector_unit import VectorUnit, vector_unit
 
 Matcher = Callable[[Graph, Var, VectorUnit], Replacement | None]
@@ -27,6 +28,7 @@ MATCHERS: tuple[Matcher, ...] = (
     match_convolution,
     match_transposed_convolution,
     match_normalisation,
+    match_roi_align,
 )
 """In order of preference: the last product of an attention is a matmul, too."""
 

@@ -11,7 +11,7 @@ from sam3port.kernels.cpu import convolution as kernels
 from sam3port.kernels.cpu.convolution import ConvolutionSpec
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
-from sam3port.kernels.cpu.patterns.linear import Chain, follow
+from sam3port.kernels.cpu.patterns.linear import Chain, follow, linear_call
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 
 
@@ -29,6 +29,11 @@ def match_convolution(graph: Graph, var: Var, unit: VectorUnit) -> Replacement |
         stride=_pair(call.attrs.strides), padding=_four(call.attrs.padding), dilation=_pair(call.attrs.dilation),
     )  # fmt: skip
     chain = follow(graph, var, features, -3)
+    if spec.pixels == 1 and spec.kernel == (height, width) and not any(spec.padding):
+        # The kernel covers the image: each item is one row of a product.
+        sizes = (batch, features, spec.depth)
+        flops = 2 * batch * features * spec.depth if isinstance(batch, int) else None
+        return Replacement(chain.last, linear_call(x, weight, sizes, chain, unit), "linear", flops)
     steps = tuple(chain.steps)
     out_shape = g.shape_of(chain.last)
     assert out_shape is not None

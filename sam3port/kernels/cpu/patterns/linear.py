@@ -10,7 +10,7 @@ from tvm.ir.expr import GenericConst
 
 from sam3port.kernels.cpu import gemm
 from sam3port.kernels.cpu.patterns import graph as g
-from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
+from sam3port.kernels.cpu.patterns.graph import Emit, Expr, Graph, Replacement, Var
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 
 _ACTIVATIONS = {"relax.nn.relu": "relu", "relax.nn.gelu": "gelu", "relax.sigmoid": "sigmoid"}
@@ -103,19 +103,38 @@ def match_linear(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None
         return None
     rows = g.product(x_shape[:-1])
     chain = follow(graph, var, n, -1)
+    return Replacement(
+        chain.last,
+        linear_call(x, weight, (rows, n, k), chain, unit, transposed=transposed),
+        "linear",
+        2 * rows * n * k if isinstance(rows, int) else None,
+    )
+
+
+def linear_call(
+    x: Expr, weight: Expr, sizes: tuple[Any, int, int], chain: Chain, unit: VectorUnit, *, transposed: bool = False
+) -> Emit:
+    """Emits the product of x, seen as [M, K], and a weight, seen as [N, K] ([K, N] if `transposed`), and its chain.
+
+    Args:
+        sizes: M, N, K; M may be symbolic.
+    """
+    rows, n, k = sizes
     out_shape = g.shape_of(chain.last)
     assert out_shape is not None
     steps = tuple(chain.steps)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         packed_shape = gemm.packed_shape(n, k, unit)
+        flat = (k, n) if transposed else (n, k)
         fixed = new(weight)
         if isinstance(fixed, GenericConst):
-            host = fixed.value.numpy()
+            host = fixed.value.numpy().reshape(flat)
             packed: Expr = relax.const(gemm.pack_weight(host.T if transposed else host, unit))
         else:
             pack = builder.add_func(gemm.pack_weight_func(n, k, unit, transposed=transposed), "pack_weight")
-            packed = builder.emit(relax.call_tir(pack, [fixed], relax.TensorType(packed_shape, "float32")))
+            matrix = g.reshaped(builder, fixed, flat)
+            packed = builder.emit(relax.call_tir(pack, [matrix], relax.TensorType(packed_shape, "float32")))
         m: Any = rows if isinstance(rows, int) else tirx.Var("m", "int64")
         kernel = builder.add_func(gemm.linear_func(m, n, k, unit, steps), "_".join(["linear", *steps]))
         arguments = [g.reshaped(builder, new(x), (rows, k)), packed]
@@ -124,8 +143,7 @@ def match_linear(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None
         result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType((rows, n), "float32")))
         return _reshape(result, out_shape)
 
-    flops = 2 * rows * n * k if isinstance(rows, int) else None
-    return Replacement(chain.last, emit, "linear", flops)
+    return emit
 
 
 def _plain_weight(graph: Graph, expr: Expr) -> Expr | None:
