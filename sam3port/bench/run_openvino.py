@@ -22,8 +22,9 @@ def opened(request: dict[str, Any]) -> Opened:
         "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
     }
     compiled = core.compile_model(core.read_model(request["onnx"]), "CPU", properties)
-    arrays = list(load(request).values())
-    given = {each.any_name: arrays[request["onnx_inputs"].index(each.any_name)] for each in compiled.inputs}
+    arrays = dict(zip(request["onnx_inputs"], load(request).values(), strict=True))
+    # A tensor may have more names than the one that it was given: where OpenVINO removed an operator behind it.
+    given = {index: arrays[(each.names & arrays.keys()).pop()] for index, each in enumerate(compiled.inputs)}
     inference = compiled.create_infer_request()
 
     def work() -> Any:

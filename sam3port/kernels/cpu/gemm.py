@@ -21,6 +21,7 @@ from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.epilogue import Epilogue
 from sam3port.kernels.cpu.register_tile import TileSums
 from sam3port.kernels.cpu.tasks import tasks
+from sam3port.kernels.cpu.transpose import turn_rows
 from sam3port.kernels.cpu.vector_unit import RegisterTile, VectorUnit
 
 _BLOCK_ROWS = 96
@@ -78,7 +79,7 @@ def linear_func(m: Dim, n: int, k: int, unit: VectorUnit, steps: Epilogue = ()) 
 
         emit_product(
             m, n, k, tile, unit.cores,
-            row=lambda i, step: x[i, step],
+            row=lambda i, step, lanes: emit.load(x, [i, step], lanes),
             column=lambda panel, step, j: emit.load(packed, [panel, step, j * tile.lanes], tile.lanes),
             fetch=lambda panel, step, column: packed[panel, step, column],
             write=write,
@@ -112,7 +113,7 @@ def matmul_func(batch: Dim, m: Dim, n: Dim, k: Dim, unit: VectorUnit, *, transpo
         emit_product(
             m, n, k, tile, unit.cores,
             batch=batch,
-            row=lambda item, i, step: a[item, i, step],
+            row=lambda item, i, step, lanes: emit.load(a, [item, i, step], lanes),
             column=lambda item, panel, step, j: emit.load(
                 packed, [((item * panels + panel) * k + step) * tile.columns + j * tile.lanes], tile.lanes
             ),
@@ -144,7 +145,7 @@ def emit_product(
     With `batch` the callables get the index in the batch first.
 
     Args:
-        row: ``(i, k) -> scalar`` of the left operand.
+        row: ``(i, k, lanes) -> vector`` of the left operand, along k.
         column: ``(panel, k, j) -> vector`` of the right operand.
         fetch: ``(panel, k, column) -> element`` of the right operand in memory, see `emit_block`.
         write: ``(i, column, value, lanes)`` consumes finished values; called for valid positions only.
@@ -171,20 +172,23 @@ def emit_product(
         strips = block_tiles if aligned else emit.bind(emit.ceildiv(tirx.min(m - first_row, block_rows), tile.rows))
         chunks = even_chunks(tile.unroll, k)
         if pack_rows:
-            # A chunk of all strips after the other, as they are read.
-            lines = emit.scratch((block_tiles * k * tile.rows,))
+            # Chunk after chunk, as they are read.
+            packed_rows = emit.scratch((block_tiles * k * tile.rows + tile.lanes,))
             with emit.serial(chunks.count) as chunk:
                 first, steps = chunks.bound(chunk)
-                with emit.serial(strips) as strip, emit.serial(steps) as step:
-                    for i in range(tile.rows):
-                        source = _clamp(first_row + strip * tile.rows + i, m, block_rows)
-                        at = first * block_rows + (strip * steps + step) * tile.rows + i
-                        emit.store(lines, row(*item, source, first + step), [at])
+                with emit.serial(strips) as strip:
+                    top = emit.bind(first_row + strip * tile.rows)
+                    start = emit.bind(first * block_rows + strip * steps * tile.rows)
+
+                    def source(i: int, step: Expr, lanes: int, top: Expr = top, first: Expr = first) -> Expr:
+                        return row(*item, _clamp(top + i, m, block_rows), first + step, lanes)
+
+                    turn_rows(tile, steps, source, packed_rows, start)
 
         def element(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int) -> Expr:
             if pack_rows:
-                return lines[first * block_rows + (strip * steps + step) * tile.rows + i]
-            return row(*item, _clamp(first_row + strip * tile.rows + i, m, block_rows), first + step)
+                return packed_rows[first * block_rows + (strip * steps + step) * tile.rows + i]
+            return row(*item, _clamp(first_row + strip * tile.rows + i, m, block_rows), first + step, 1)
 
         width = window_panels(tile, block_tiles, group_panels)
         block = Block(tile, block_tiles, emit.scratch((width * block_rows * tile.columns,)))

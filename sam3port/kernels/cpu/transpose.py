@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tvm import tirx
 
 from sam3port.kernels.cpu import emit
-from sam3port.kernels.cpu.emit import Expr
+from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.vector_unit import RegisterTile
 
 
 def transposed(rows: Sequence[Expr]) -> list[Expr]:
@@ -27,3 +28,28 @@ def transposed(rows: Sequence[Expr]) -> list[Expr]:
                 vectors[i + size] = emit.bind(tirx.Shuffle(pair, high))
         size //= 2
     return vectors
+
+
+def turn_rows(tile: RegisterTile, steps: Dim, row: Callable[[int, Expr, int], Expr], out: Buffer, start: Expr) -> None:
+    """Emits ``out[start + step * rows + i] = row(i, step)`` for the rows of a tile.
+
+    Whole vectors are written, also where a tile has fewer rows: up to a vector behind the last element is overwritten
+    with anything. What lies there must be written afterwards.
+
+    Args:
+        row: ``(i, step, lanes) -> vector`` along the steps.
+        out: has at least ``tile.lanes`` elements behind the last one.
+    """
+    rows = tile.rows
+    width = min(tile.lanes, 1 << (rows - 1).bit_length())
+    if width > 1:
+        with emit.serial(steps // width) as block:
+            # From below: a group's surplus falls on the next step's first rows, which come later.
+            for top in reversed(range(0, rows, width)):
+                own = [emit.bind(row(i, block * width, width)) for i in range(top, min(top + width, rows))]
+                for step, column in enumerate(transposed(own + [own[-1]] * (width - len(own)))):
+                    emit.store(out, column, [start + (block * width + step) * rows + top], width)
+    done = steps // width * width if width > 1 else 0
+    with emit.serial(steps - done) as step:
+        for i in range(rows):
+            emit.store(out, row(i, done + step, 1), [start + (done + step) * rows + i])
