@@ -208,6 +208,72 @@ class TestAttention:
         shapes = [(6, 9, 16), (6, 21, 16), (6, 21, 16), bias]
         assert called(check(shapes, [], self.spelled_out, self.reference)) == ["attention"]
 
+    @pytest.mark.parametrize("whole", [True, False])
+    def test_transposed_heads_are_not_copied(self, whole: bool) -> None:
+        """As nn.MultiheadAttention does with a batch of one: [L, 1, H * D] to heads first, and back."""
+
+        def build(emit: Any, q: Any, k: Any, v: Any) -> Any:
+            def heads(x: Any, length: int) -> Any:
+                turned = emit(op.permute_dims(emit(op.reshape(x, (length, 3, 16))), [1, 0, 2]))
+                return emit(op.reshape(turned, (1, 3, length, 16))) if whole else turned
+
+            q, k, v = heads(q, 9), heads(k, 21), heads(v, 21)
+            if whole:
+                last = [emit(op.permute_dims(x, [0, 2, 1, 3])) for x in (q, k, v)]
+                out = emit(op.permute_dims(emit(op.nn.attention(*last, scale=0.25)), [0, 2, 1, 3]))
+                return emit(op.reshape(emit(op.permute_dims(out, [2, 0, 1, 3])), (9, 1, 48)))
+            out = emit(op.permute_dims(self.spelled_out(emit, q, k, v), [1, 0, 2]))
+            return emit(op.reshape(out, (9, 1, 48)))
+
+        def reference(q: Any, k: Any, v: Any) -> Any:
+            turned = (x.reshape(-1, 3, 16).transpose(0, 1) for x in (q, k, v))
+            return self.reference(*turned).transpose(0, 1).reshape(9, 1, 48)
+
+        mod = check([(9, 1, 48), (21, 1, 48), (21, 1, 48)], [], build, reference)
+        assert called(mod) == ["attention"]
+        assert "permute_dims" not in dispatch(HOST)(mod).script()
+
+    def test_windows_put_back_are_not_copied(self) -> None:
+        """As the image encoder does: [B, H, L, D] to [B, y, x, H, D]."""
+
+        def build(emit: Any, q: Any, k: Any, v: Any) -> Any:
+            out = emit(op.reshape(self.spelled_out(emit, q, k, v), (2, 3, 3, 4, 16)))
+            return emit(op.reshape(emit(op.permute_dims(out, [0, 2, 3, 1, 4])), (2, 12, 48)))
+
+        def reference(q: Any, k: Any, v: Any) -> Any:
+            return self.reference(q, k, v).transpose(1, 2).reshape(2, 12, 48)
+
+        mod = check([(2, 3, 12, 16), (2, 3, 21, 16), (2, 3, 21, 16)], [], build, reference)
+        assert called(mod) == ["attention"]
+        assert "permute_dims" not in dispatch(HOST)(mod).script()
+
+    @pytest.mark.parametrize("axes", [(1, 0, 2, 3), (0, 2, 1, 3), (0, 1, 3, 2), (3, 2, 1, 0)])
+    def test_other_transposes_stay(self, axes: tuple[int, ...]) -> None:
+        """Axes of equal size, so that only the order tells what is meant."""
+
+        def build(emit: Any, q: Any, k: Any, v: Any) -> Any:
+            turned = [emit(op.permute_dims(x, axes)) for x in (q, k, v)]
+            return emit(op.permute_dims(self.spelled_out(emit, *turned), axes))
+
+        def reference(q: Any, k: Any, v: Any) -> Any:
+            return self.reference(*(x.permute(axes) for x in (q, k, v))).permute(axes)
+
+        mod = check([(4, 4, 4, 4), (4, 4, 4, 4), (4, 4, 4, 4)], [], build, reference)
+        assert called(mod) == ["attention"]
+
+    def test_a_batch_inside_the_sequence_stays(self) -> None:
+        """[L, B, H, D]: two steps of a sequence are not neighbours of one item."""
+
+        def build(emit: Any, q: Any, k: Any, v: Any) -> Any:
+            turned = [emit(op.permute_dims(x, [1, 2, 0, 3])) for x in (q, k, v)]
+            return emit(op.permute_dims(self.spelled_out(emit, *turned), [2, 0, 1, 3]))
+
+        def reference(q: Any, k: Any, v: Any) -> Any:
+            return self.reference(*(x.permute(1, 2, 0, 3) for x in (q, k, v))).permute(2, 0, 1, 3)
+
+        mod = check([(9, 2, 3, 16), (21, 2, 3, 16), (21, 2, 3, 16)], [], build, reference)
+        assert called(mod) == ["attention"]
+
     def test_weights_that_are_wanted(self) -> None:
         def reference(q: Any, k: Any, v: Any) -> list[Any]:
             return [self.reference(q, k, v), torch.softmax(0.25 * q @ k.transpose(-1, -2), -1)]

@@ -11,6 +11,7 @@ from tvm import relax, tirx
 from sam3port.kernels.cpu.attention import AttentionSpec, Layout, attention_func
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
+from sam3port.kernels.cpu.patterns.heads import heads_last_again, heads_last_before
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 
 _HEADS_FIRST = [0, 2, 1, 3]
@@ -41,7 +42,7 @@ def _match_whole(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None
             return None
         turned = graph.call(expr, "relax.permute_dims")
         if turned is not None and _axes(turned) == _HEADS_FIRST:
-            operands.append(_Operand(turned.args[0], g.shape_of(turned.args[0]) or (), "BHLD"))
+            operands.append(_heads_first(graph, turned.args[0], g.shape_of(turned.args[0]) or ()))
         else:
             operands.append(_Operand(expr, shape, "BLHD"))
     batch, queries, heads, features = g.shape_of(call.args[0]) or ()
@@ -63,6 +64,9 @@ def _match_whole(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None
         turned = graph.call(user, "relax.permute_dims")
         if turned is not None and _axes(turned) == _HEADS_FIRST:
             target, layout_out = user, "BHLD"
+            back = heads_last_again(graph, user, (batch, heads, queries, value_features))
+            if back is not None:
+                target, layout_out = back, "BLHD"
     spec = AttentionSpec(
         batch, heads, queries, keys, features, value_features,
         scale=float(scale) if scale is not None else 1.0 / math.sqrt(features),
@@ -135,32 +139,45 @@ def _match_softmax(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | No
     batches = {g.product(dims[:-2]) for dims in (q_shape, k_shape, v_shape, shape)}
     if len(batches) != 1:
         return None
-    outer = {4: shape[:2], 3: (shape[0], 1), 2: (1, 1)}[len(shape)]
+    # Three axes: what comes first may be heads, as far as anyone can see, and a number of heads must be known.
+    together = (1, shape[0]) if isinstance(shape[0], int) else (shape[0], 1)
+    outer = {4: shape[:2], 3: together, 2: (1, 1)}[len(shape)]
     queries, keys = shape[-2:]
     features, value_features = q_shape[-1], v_shape[-1]
     if not g.ints([outer[1], features, value_features]):
         return None
     operands = [
-        _Operand(q, (*outer, queries, features), "BHLD"),
-        _Operand(k, (*outer, keys, features), "BHLD"),
-        _Operand(v, (*outer, keys, value_features), "BHLD"),
+        _heads_first(graph, q, (*outer, queries, features)),
+        _heads_first(graph, k, (*outer, keys, features)),
+        _heads_first(graph, v, (*outer, keys, value_features)),
     ]
     if bias is not None:
         dims = g.shape_of(bias)
         if dims is None or not g.is_float32(bias):
             return None
         if len(shape) == 3:
-            # [batch of heads, queries, keys]: as [batch, 1, queries, keys]
             dims = (1,) * (3 - len(dims)) + dims
-            dims = (dims[0], 1, *dims[1:])
+            dims = (1, *dims) if outer[0] == 1 else (dims[0], 1, *dims[1:])
         else:
             dims = (1,) * (4 - len(dims)) + dims
         bias = (bias, dims)
+    back = heads_last_again(graph, var, (*outer, queries, value_features))
+    result: Layout = "BHLD" if back is None else "BLHD"
+    layouts = (operands[0].layout, operands[1].layout, operands[2].layout, result)
     spec = AttentionSpec(
         outer[0], outer[1], queries, keys, features, value_features,
-        scale=scale * q_scale * k_scale, empty_rows=empty_rows,
+        scale=scale * q_scale * k_scale, layouts=layouts, empty_rows=empty_rows,
     )  # fmt: skip
-    return _replacement(var, spec, operands, bias, unit)
+    return _replacement(var if back is None else back, spec, operands, bias, unit)
+
+
+def _heads_first(graph: Graph, expr: Expr, shape: tuple[Any, ...]) -> _Operand:
+    """`expr`, seen as [B, H, L, D]; what it was before its heads were put first, where that can be seen."""
+    before = heads_last_before(graph, expr, shape)
+    if before is None:
+        return _Operand(expr, shape, "BHLD")
+    batch, heads, length, features = shape
+    return _Operand(before, (batch, length, heads, features), "BLHD")
 
 
 def _replacement(
