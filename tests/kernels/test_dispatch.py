@@ -376,6 +376,32 @@ class TestConvolution:
         )
         assert called(mod) == ["pack_convolution", "convolution_add_vector_relu_add_tensor"]
 
+    def test_of_each_channel_by_itself(self) -> None:
+        def build(emit: Any, x: Any, y: Any, w: Any, b: Any) -> Any:
+            product = emit(op.nn.conv2d(x, w, padding=1, groups=6))
+            biased = emit(op.add(product, emit(op.reshape(b, (1, 6, 1, 1)))))
+            return emit(op.add(emit(op.nn.relu(biased)), y))
+
+        mod = check(
+            [(2, 6, 11, 13), (2, 6, 11, 13)],
+            [(6, 1, 3, 3), (6,)],
+            build,
+            lambda x, y, w, b: torch.relu(torch.nn.functional.conv2d(x, w, b, padding=1, groups=6)) + y,
+        )
+        assert called(mod) == ["depthwise_add_vector_relu_add_tensor"]
+
+    @pytest.mark.parametrize(("weight", "stride"), [((12, 1, 3, 3), 1), ((6, 2, 3, 3), 1), ((6, 1, 3, 3), 2)])
+    def test_other_groups(self, weight: tuple[int, ...], stride: int) -> None:
+        """Two filters a channel, two channels a filter, every other pixel: none of our kernels."""
+        groups = 6 // weight[1]
+        mod = check(
+            [(2, 6, 11, 13)],
+            [weight],
+            lambda emit, x, w: emit(op.nn.conv2d(x, w, padding=1, groups=groups, strides=stride)),
+            lambda x, w: torch.nn.functional.conv2d(x, w, padding=1, groups=groups, stride=stride),
+        )
+        assert called(mod) == []
+
     def test_transposed(self) -> None:
         def build(emit: Any, x: Any, w: Any, b: Any) -> Any:
             product = emit(op.nn.conv2d_transpose(x, w, strides=2))
@@ -394,9 +420,9 @@ class TestConvolution:
         functional = torch.nn.functional
         mod = check(
             [(1, 4, 9, 9)],
-            [(4, 1, 3, 3)],
-            lambda emit, x, w: emit(op.nn.conv2d(x, w, groups=4)),
-            lambda x, w: functional.conv2d(x, w, groups=4),
+            [(4, 2, 3, 3)],
+            lambda emit, x, w: emit(op.nn.conv2d(x, w, groups=2)),
+            lambda x, w: functional.conv2d(x, w, groups=2),
         )
         assert kernels(mod) == []
         mod = check(

@@ -12,6 +12,7 @@ from tvm.target import Target
 
 from sam3port.kernels.cpu.patterns.attention import match_attention
 from sam3port.kernels.cpu.patterns.convolution import match_convolution, match_transposed_convolution
+from sam3port.kernels.cpu.patterns.depthwise import match_depthwise
 from sam3port.kernels.cpu.patterns.graph import Graph, Replacement, Var
 from sam3port.kernels.cpu.patterns.linear import match_linear
 from sam3port.kernels.cpu.patterns.normalisation import match_normalisation
@@ -26,6 +27,7 @@ MATCHERS: tuple[Matcher, ...] = (
     match_linear,
     match_product,
     match_convolution,
+    match_depthwise,
     match_transposed_convolution,
     match_normalisation,
     match_roi_align,

@@ -17,7 +17,7 @@ from sam3port.kernels.cpu.vector_unit import VectorUnit
 
 def match_convolution(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
     call = graph.call(var, "relax.nn.conv2d")
-    if call is None or not _plain(call, "OIHW") or not _known(graph, call, var):
+    if call is None or not _plain(call, "OIHW") or not known(graph, call, var):
         return None
     x, weight = call.args
     batch, channels, height, width = g.shape_of(x) or ()
@@ -26,7 +26,7 @@ def match_convolution(graph: Graph, var: Var, unit: VectorUnit) -> Replacement |
         return None
     spec = ConvolutionSpec(
         batch, channels, height, width, features, (kh, kw),
-        stride=_pair(call.attrs.strides), padding=_four(call.attrs.padding), dilation=_pair(call.attrs.dilation),
+        stride=pair(call.attrs.strides), padding=four(call.attrs.padding), dilation=pair(call.attrs.dilation),
     )  # fmt: skip
     chain = follow(graph, var, features, -3)
     if spec.pixels == 1 and spec.kernel == (height, width) and not any(spec.padding):
@@ -53,7 +53,7 @@ def match_convolution(graph: Graph, var: Var, unit: VectorUnit) -> Replacement |
             packed = builder.emit(relax.call_tir(pack, [fixed], packed_type))
         kernel = builder.add_func(kernels.convolution_func(own, unit, steps), "_".join(["convolution", *steps]))
         flat = (batch, features, spec.pixels)
-        arguments = [new(x), packed, *_operands(builder, new, chain, features, flat)]
+        arguments = [new(x), packed, *operands(builder, new, chain, features, flat)]
         result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType(flat, "float32")))
         return relax.op.reshape(result, out_shape)
 
@@ -63,14 +63,14 @@ def match_convolution(graph: Graph, var: Var, unit: VectorUnit) -> Replacement |
 
 def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
     call = graph.call(var, "relax.nn.conv2d_transpose")
-    if call is None or not _plain(call, "IOHW") or not _known(graph, call, var):
+    if call is None or not _plain(call, "IOHW") or not known(graph, call, var):
         return None
     x, weight = call.args
     batch, channels, height, width = g.shape_of(x) or ()
     weight_channels, features, kh, kw = g.shape_of(weight) or ()
-    if weight_channels != channels or _pair(call.attrs.strides) != (kh, kw) or any(_four(call.attrs.padding)):
+    if weight_channels != channels or pair(call.attrs.strides) != (kh, kw) or any(four(call.attrs.padding)):
         return None
-    if _pair(call.attrs.output_padding) != (0, 0) or _pair(call.attrs.dilation) != (1, 1):
+    if pair(call.attrs.output_padding) != (0, 0) or pair(call.attrs.dilation) != (1, 1):
         return None
     chain = follow(graph, var, features, -3, tensors=False)
     steps = tuple(chain.steps)
@@ -91,14 +91,15 @@ def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit) -> Re
             "_".join(["transposed_convolution", *steps]),
         )
         source = g.reshaped(builder, new(x), (batch, channels, height * width))
-        arguments = [source, packed, *_operands(builder, new, chain, features, ())]
+        arguments = [source, packed, *operands(builder, new, chain, features, ())]
         return relax.call_tir(kernel, arguments, relax.TensorType(out_shape, "float32"))
 
     flops = 2 * batch * height * width * channels * features * kh * kw if isinstance(batch, int) else None
     return Replacement(chain.last, emit, "transposed_convolution", flops)
 
 
-def _operands(builder: relax.BlockBuilder, new: Any, chain: Chain, features: int, flat: tuple[Any, ...]) -> list[Expr]:
+def operands(builder: relax.BlockBuilder, new: Any, chain: Chain, features: int, flat: tuple[Any, ...]) -> list[Expr]:
+    """What the chain's steps take, as a kernel reads it: [features], or `flat` for tensors."""
     steps = [step for step in chain.steps if step.endswith(("vector", "tensor"))]
     return [
         g.reshaped(builder, new(operand), (features,) if step.endswith("vector") else flat)
@@ -107,16 +108,20 @@ def _operands(builder: relax.BlockBuilder, new: Any, chain: Chain, features: int
 
 
 def _plain(call: Any, kernel_layout: str) -> bool:
+    return int(call.attrs.groups) == 1 and in_order(call, kernel_layout)
+
+
+def in_order(call: Any, kernel_layout: str) -> bool:
+    """Whether the axes are in the order that the kernels read."""
     attrs = call.attrs
     return (
-        int(attrs.groups) == 1
-        and str(attrs.data_layout) == "NCHW"
+        str(attrs.data_layout) == "NCHW"
         and str(attrs.kernel_layout) == kernel_layout
         and str(attrs.out_layout or "NCHW") == "NCHW"
     )
 
 
-def _known(graph: Graph, call: Any, var: Var) -> bool:
+def known(graph: Graph, call: Any, var: Var) -> bool:
     """float32, a fixed weight, and sizes known except for the batch."""
     x, weight = call.args
     x_shape, w_shape = g.shape_of(x), g.shape_of(weight)
@@ -127,12 +132,12 @@ def _known(graph: Graph, call: Any, var: Var) -> bool:
     return g.is_float32(x, weight, var) and graph.is_fixed(weight)
 
 
-def _pair(values: Any) -> tuple[int, int]:
+def pair(values: Any) -> tuple[int, int]:
     numbers = [int(value) for value in values]
     return (numbers[0], numbers[-1])
 
 
-def _four(values: Any) -> tuple[int, int, int, int]:
+def four(values: Any) -> tuple[int, int, int, int]:
     numbers = [int(value) for value in values]
     if len(numbers) == 1:
         numbers *= 4
