@@ -65,6 +65,14 @@ def transposed(emit: Any, weight: Any) -> Any:
 
 
 class TestLinear:
+    def test_two_in_one_sum(self) -> None:
+        def build(emit: Any, x: Any, y: Any, w: Any, v: Any) -> Any:
+            left, right = (emit(op.matmul(a, transposed(emit, b))) for a, b in ((x, w), (y, v)))
+            return emit(op.add(left, right))
+
+        mod = check([(9, 20), (9, 30)], [(33, 20), (33, 30)], build, lambda x, y, w, v: x @ w.T + y @ v.T)
+        assert sorted(called(mod)) == ["linear", "linear_add_tensor", "pack_weight", "pack_weight"]
+
     def test_with_all_that_follows(self) -> None:
         def build(emit: Any, x: Any, y: Any, w: Any, b: Any, s: Any) -> Any:
             product = emit(op.matmul(x, transposed(emit, w)))
@@ -349,6 +357,23 @@ class TestAttention:
 
 
 class TestConvolution:
+    def test_two_in_one_sum(self) -> None:
+        """One takes the sum along; the other one was left to plain loops once."""
+
+        def build(emit: Any, x: Any, y: Any, w: Any, v: Any) -> Any:
+            return emit(op.add(emit(op.nn.conv2d(x, w)), emit(op.nn.conv2d(y, v))))
+
+        def reference(x: Any, y: Any, w: Any, v: Any) -> Any:
+            return torch.nn.functional.conv2d(x, w) + torch.nn.functional.conv2d(y, v)
+
+        mod = check([(1, 4, 9, 9), (1, 5, 9, 9)], [(6, 4, 1, 1), (6, 5, 1, 1)], build, reference)
+        assert sorted(kernels_called(dispatch(HOST)(mod)["main"])) == [
+            "convolution",
+            "convolution_add_tensor",
+            "pack_convolution",
+            "pack_convolution",
+        ]
+
     def test_of_a_whole_image_is_a_linear_layer(self) -> None:
         def build(emit: Any, x: Any, y: Any, w: Any, b: Any) -> Any:
             product = emit(op.nn.conv2d(x, w))

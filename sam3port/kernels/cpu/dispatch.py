@@ -63,6 +63,7 @@ def find(function: relax.Function, unit: VectorUnit) -> list[Replacement]:
             replacement = match(graph, var, unit)
             if replacement is not None:
                 found.setdefault(replacement.var, replacement)
+                graph.replaced.add(replacement.var)
                 break
     return list(found.values())
 

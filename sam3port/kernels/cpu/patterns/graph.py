@@ -44,6 +44,8 @@ class Graph:
         if function.attrs is not None and "num_input" in function.attrs:
             inputs = int(function.attrs["num_input"])
         self._fixed: set[Var] = set(function.params[inputs:])
+        self.replaced: set[Var] = set()
+        """Variables whose value a kernel computes already: of two products in one sum, one takes the sum along."""
         body = function.body
         blocks = body.blocks if isinstance(body, relax.SeqExpr) else []
         for block in blocks:

@@ -34,7 +34,7 @@ def follow(graph: Graph, var: Var, features: int, feature_axis: int, *, tensors:
     """
     chain = Chain(last=var)
     current = var
-    while (user := graph.only_user(current)) is not None:
+    while (user := graph.only_user(current)) is not None and user not in graph.replaced:
         if graph.is_alias(user):
             current = user
             continue
