@@ -61,6 +61,13 @@ def test_gelu_is_as_exact_as_pytorch() -> None:
     assert np.abs(ours - exact).max() <= 1.5 * np.abs(theirs - exact).max()
 
 
+def test_gelu_far_out() -> None:
+    torch = pytest.importorskip("torch")
+    x = np.array([-np.inf, -1000, -20, -6, -1e-30, 0, 1e-30, 6, 20, 1000, np.inf, np.nan], dtype=np.float32)
+    theirs = torch.nn.functional.gelu(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(evaluate(expressions.gelu, x), theirs, rtol=2e-7, atol=1e-8)
+
+
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [

@@ -47,6 +47,21 @@ _EXP2 = (
 )
 _ROUNDING = 1.5 * 2.0**23
 """Added to a number below 2**22, it leaves no digits behind the point."""
+# log2(Phi(-x)) for x from 0 to 5.65, Phi the normal distribution function.
+_LOG2_PHI = (
+    -1.0,
+    -1.1511051654815674,
+    -0.4592128396034241,
+    -0.05246531963348389,
+    0.006984556559473276,
+    -3.6685753002529964e-05,
+    -0.0002554941165726632,
+    6.575618317583576e-05,
+    -8.002499271242414e-06,
+    4.053056841257785e-07,
+)
+_PHI_ZERO = 5.65
+"""Phi(-x) of more is below 1e-8."""
 _ERF_SPLIT = 0.9
 # erf(x) / x - 1 in x * x, for x up to 0.9.
 _ERF_SMALL = (
@@ -79,16 +94,21 @@ def fma(a: Expr, b: Expr, c: Expr) -> Expr:
     return Call(Op.get("tirx.fma"), [a, b, c], ret_ty=a.ty)
 
 
-def _polynomial(x: Expr, coefficients: Sequence[float], lanes: int) -> Expr:
-    value = emit.constant(coefficients[-1], lanes)
-    for coefficient in reversed(coefficients[:-1]):
-        value = fma(value, x, emit.constant(coefficient, lanes))
-    return value
+def _polynomial(x: Expr, coefficients: Sequence[float], bind: Bind, lanes: int) -> Expr:
+    """In pairs, and pairs of pairs (Estrin): a chain of half the length, which is what these functions wait for."""
+    terms: list[Expr] = [emit.constant(coefficient, lanes) for coefficient in coefficients]
+    power = x
+    while True:
+        pairs = [fma(terms[i + 1], power, terms[i]) for i in range(0, len(terms) - 1, 2)]
+        terms = [bind(pair) for pair in pairs] + terms[len(pairs) * 2 :]
+        if len(terms) == 1:
+            return terms[0]
+        power = bind(power * power)
 
 
-def _exp_reduced(r: Expr, lanes: int) -> Expr:
+def _exp_reduced(r: Expr, bind: Bind, lanes: int) -> Expr:
     """exp(r) for r between -ln(2) / 2 and ln(2) / 2."""
-    return fma(_polynomial(r, _EXP, lanes), r * r, r + emit.constant(1.0, lanes))
+    return fma(_polynomial(r, _EXP, bind, lanes), r * r, r + emit.constant(1.0, lanes))
 
 
 def _two_to(n: Expr, lanes: int) -> Expr:
@@ -111,7 +131,7 @@ def _reduce(x: Expr, bind: Bind, lanes: int) -> tuple[Expr, Expr]:
     """n and exp(r) with ``exp(x) = exp(r) * 2**n``."""
     n = bind(tirx.nearbyint(x * emit.constant(LOG2_E, lanes)))
     r = bind(fma(n, emit.constant(-_LN2_LOW, lanes), fma(n, emit.constant(-_LN2_HIGH, lanes), x)))
-    return n, _exp_reduced(r, lanes)
+    return n, _exp_reduced(r, bind, lanes)
 
 
 def exp_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
@@ -128,12 +148,16 @@ def exp2_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
 
     The exponent is taken from the low bits of x + 1.5 * 2**23, where the nearest integer ends up.
     """
-    one, magic = emit.constant(1.0, lanes), emit.constant(_ROUNDING, lanes)
     # The bound comes first, so that NaN comes through; 2**-127 then has all bits zero.
-    x = bind(tirx.max(emit.constant(-127.0, lanes), x))
+    return _exp2(bind(tirx.max(emit.constant(-127.0, lanes), x)), bind, lanes)
+
+
+def _exp2(x: Expr, bind: Bind, lanes: int) -> Expr:
+    """2**x for -127 <= x < 128, and NaN."""
+    one, magic = emit.constant(1.0, lanes), emit.constant(_ROUNDING, lanes)
     shifted = bind(fma(x, one, magic))
     r = bind(x - fma(shifted, one, emit.constant(-_ROUNDING, lanes)))
-    fraction = fma(r, _polynomial(r, _EXP2, lanes), one)
+    fraction = fma(r, _polynomial(r, _EXP2, bind, lanes), one)
     bits = tirx.reinterpret("int32" if lanes == 1 else f"int32x{lanes}", shifted)
     exponent = tirx.shift_left(bits, _integer(23, lanes)) + _integer(127 << 23, lanes)
     return fraction * tirx.reinterpret(emit.vector_type(lanes), exponent)
@@ -157,21 +181,28 @@ def erf(x: Expr, bind: Bind, lanes: int) -> Expr:
     x = bind(x)
     zero, one = emit.constant(0.0, lanes), emit.constant(1.0, lanes)
     size = bind(tirx.min(emit.constant(_ERF_ONE, lanes), tirx.Select(x < zero, -x, x)))
-    small = fma(x, _polynomial(bind(x * x), _ERF_SMALL, lanes), x)
+    small = fma(x, _polynomial(bind(x * x), _ERF_SMALL, bind, lanes), x)
     # 1 - 2**(-p), p > 0.
-    power = bind(-_polynomial(size, _ERF_LARGE, lanes))
+    power = bind(-_polynomial(size, _ERF_LARGE, bind, lanes))
     n = bind(tirx.nearbyint(power))
     r = bind(fma(n, emit.constant(-1.0, lanes), power) * emit.constant(_LN2, lanes))
-    tail = bind(_exp_reduced(r, lanes) * _two_to(_to_integer(n, lanes), lanes))
+    tail = bind(_exp_reduced(r, bind, lanes) * _two_to(_to_integer(n, lanes), lanes))
     large = bind(one - tail)
     return tirx.Select(size < emit.constant(_ERF_SPLIT, lanes), small, tirx.Select(x < zero, -large, large))
 
 
 def gelu(x: Expr, bind: Bind, lanes: int) -> Expr:
-    """x * Phi(x), exact (not the tanh approximation)."""
+    """x * Phi(x), exact (not the tanh approximation).
+
+    Phi(-|x|) is 2 to the power of a polynomial, good to 2e-9: less than what is rounded away when Phi(x) near 1 is
+    made of it. Where it is below that, it is 0.
+    """
     x = bind(x)
-    inner = erf(x * emit.constant(0.7071067811865476, lanes), bind, lanes)
-    return x * emit.constant(0.5, lanes) * (inner + emit.constant(1.0, lanes))
+    zero, one = emit.constant(0.0, lanes), emit.constant(1.0, lanes)
+    size = bind(tirx.Select(x < zero, -x, x))
+    tail = _exp2(_polynomial(size, _LOG2_PHI, bind, lanes), bind, lanes)
+    tail = bind(tirx.Select(size < emit.constant(_PHI_ZERO, lanes), tail, zero))
+    return x * tirx.Select(x < zero, tail, one - tail)
 
 
 def sigmoid(x: Expr, bind: Bind, lanes: int) -> Expr:
