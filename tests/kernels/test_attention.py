@@ -52,6 +52,12 @@ def test_heads_of_usual_sizes(features: int) -> None:
     check(AttentionSpec(1, 2, 41, 83, features, features, scale=features**-0.5))
 
 
+@pytest.mark.parametrize("stretch", [30.0, 300.0])
+@pytest.mark.parametrize("keys", [30, 600])
+def test_large_scores(stretch: float, keys: int) -> None:
+    check(AttentionSpec(1, 3, 50, keys, 16, 16, scale=0.25), stretch)
+
+
 @pytest.mark.parametrize(
     ("batch", "heads", "queries", "keys", "features", "value_features"),
     [

@@ -233,9 +233,7 @@ class _Attention:
 
             def take(feature: Expr, count: int, row: Expr = row, source: Expr = source) -> None:
                 value = emit.load(q, _at(spec.layouts[0], batch, head, source, feature), count)
-                # Scores are logarithms to base 2, which spares the exponential function a multiplication.
-                scale = emit.constant(spec.scale * expressions.LOG2_E, count)
-                emit.store(queries, value * scale, [row * spec.features + feature], count)
+                emit.store(queries, value * emit.constant(spec.scale, count), [row * spec.features + feature], count)
 
             lines.each(spec.features, lanes, take)
             with emit.serial(self.padded_values // lanes) as line:
@@ -320,8 +318,7 @@ class _Attention:
                 for j in range(tile.vectors):
                     value = sums(i, j)
                     if bias is not None:
-                        added = self._bias(bias, bias_at(i, first_key + j * tile.lanes), tile.lanes)
-                        value = expressions.fma(added, emit.constant(expressions.LOG2_E, tile.lanes), value)
+                        value = value + self._bias(bias, bias_at(i, first_key + j * tile.lanes), tile.lanes)
                     emit.store(scores, value, [at(i, j * tile.lanes)], tile.lanes)
 
         def ragged() -> None:
@@ -332,7 +329,7 @@ class _Attention:
                 key = first_key + column
                 value = scores[at(i, column)]
                 if bias is not None:
-                    value = expressions.fma(bias[tuple(bias_at(i, key))], emit.constant(expressions.LOG2_E), value)
+                    value = value + bias[tuple(bias_at(i, key))]
                 seen = key < spec.keys
                 emit.store(scores, tirx.if_then_else(seen, value, emit.constant(_MINUS_INFINITY)), [at(i, column)])
 
@@ -358,7 +355,7 @@ class _Attention:
     def _weights(
         self, scores: Buffer, largest: Buffer, total: Buffer, rescale: Buffer, strip: Expr, panels: Dim
     ) -> None:
-        """Scores to 2**(score - largest so far), their sum, and the factor for what was summed before."""
+        """Scores to exp(score - largest so far), their sum, and the factor for what was summed before."""
         tile, lanes = self.scores, self.lanes
 
         def held(buffer: Buffer, j: int) -> Expr:
@@ -379,12 +376,12 @@ class _Attention:
             now = emit.bind(tirx.max(before, across(tirx.max, [held(tops, j) for j in range(tile.vectors)], lanes)))
             # A row that has seen nothing but -inf: 0 in its place makes all its weights 0 instead of NaN.
             origin = emit.bind(tirx.Select(now == emit.constant(_MINUS_INFINITY), emit.constant(0.0), now))
-            factor = emit.bind(expressions.exp2_nonpositive(before - origin, emit.bind, 1))
+            factor = emit.bind(expressions.exp_nonpositive(before - origin, emit.bind, 1))
             with emit.serial(panels) as panel:
                 for j in range(tile.vectors):
                     at = i * self.block_keys + panel * tile.columns + j * lanes
                     shifted = emit.load(scores, [at], lanes) - emit.broadcast(origin, lanes)
-                    weight = emit.bind(expressions.exp2_nonpositive(shifted, emit.bind, lanes))
+                    weight = emit.bind(expressions.exp_nonpositive(shifted, emit.bind, lanes))
                     emit.store(scores, weight, [at], lanes)
                     emit.store(sums, held(sums, j) + weight, [j * lanes], lanes)
             added = across(lambda a, b: a + b, [held(sums, j) for j in range(tile.vectors)], lanes)

@@ -20,7 +20,7 @@ from sam3port.kernels.cpu.emit import Expr
 Bind = Callable[[Expr], Expr]
 
 _LN2 = 0.6931471805599453
-LOG2_E = 1.4426950408889634
+_LOG2_E = 1.4426950408889634
 # ln 2 in two parts: n * _LN2_HIGH is exact for every exponent n.
 _LN2_HIGH = 0.693359375
 _LN2_LOW = -2.12194440054690583e-4
@@ -129,7 +129,7 @@ def _to_integer(rounded: Expr, lanes: int) -> Expr:
 
 def _reduce(x: Expr, bind: Bind, lanes: int) -> tuple[Expr, Expr]:
     """n and exp(r) with ``exp(x) = exp(r) * 2**n``."""
-    n = bind(tirx.nearbyint(x * emit.constant(LOG2_E, lanes)))
+    n = bind(tirx.nearbyint(x * emit.constant(_LOG2_E, lanes)))
     r = bind(fma(n, emit.constant(-_LN2_LOW, lanes), fma(n, emit.constant(-_LN2_HIGH, lanes), x)))
     return n, _exp_reduced(r, bind, lanes)
 
@@ -143,17 +143,11 @@ def exp_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
     return tirx.Select(x < lowest, emit.constant(0.0, lanes), fraction * _two_to(_to_integer(n, lanes), lanes))
 
 
-def exp2_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
-    """2**x for x <= 0, -inf and NaN included; about the smallest normal number, and what is less, is 0.
+def _exp2(x: Expr, bind: Bind, lanes: int) -> Expr:
+    """2**x for -127 <= x < 128, and NaN.
 
     The exponent is taken from the low bits of x + 1.5 * 2**23, where the nearest integer ends up.
     """
-    # The bound comes first, so that NaN comes through; 2**-127 then has all bits zero.
-    return _exp2(bind(tirx.max(emit.constant(-127.0, lanes), x)), bind, lanes)
-
-
-def _exp2(x: Expr, bind: Bind, lanes: int) -> Expr:
-    """2**x for -127 <= x < 128, and NaN."""
     one, magic = emit.constant(1.0, lanes), emit.constant(_ROUNDING, lanes)
     shifted = bind(fma(x, one, magic))
     r = bind(x - fma(shifted, one, emit.constant(-_ROUNDING, lanes)))
