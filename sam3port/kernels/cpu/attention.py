@@ -8,7 +8,7 @@ larger score turns up. Keys are first packed into panels as a weight is (see `ge
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from tvm import tirx
@@ -17,16 +17,13 @@ from sam3port.kernels.cpu import emit, expressions, lines
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.lines import across
 from sam3port.kernels.cpu.register_tile import accumulate
+from sam3port.kernels.cpu.schedules import AttentionSchedule, attention_schedule
 from sam3port.kernels.cpu.tasks import tasks
 from sam3port.kernels.cpu.transpose import transposed
-from sam3port.kernels.cpu.vector_unit import VectorUnit
+from sam3port.kernels.cpu.vector_unit import RegisterTile, VectorUnit
 
 Layout = Literal["BHLD", "BLHD"]
 
-_BLOCK_QUERIES = 96
-"""Query rows of one task; each block of keys is read once for all of them."""
-_BLOCK_KEYS = 256
-"""Keys of one block: with 64 features, 64 KiB of keys and 64 KiB of values, which stay in L2."""
 _MINUS_INFINITY = float("-inf")
 
 
@@ -53,7 +50,7 @@ class AttentionSpec:
     ``softmax(scores) @ v`` gives NaN."""
 
 
-def attention_func(spec: AttentionSpec, unit: VectorUnit) -> tirx.PrimFunc:
+def attention_func(spec: AttentionSpec, unit: VectorUnit, schedule: AttentionSchedule | None = None) -> tirx.PrimFunc:
     """``(q, k, v[, bias], out)``: ``softmax(q @ k^T * scale + bias) @ v``, float32."""
     layout_q, layout_k, layout_v, layout_out = spec.layouts
 
@@ -74,7 +71,7 @@ def attention_func(spec: AttentionSpec, unit: VectorUnit) -> tirx.PrimFunc:
         bias, out = rest if spec.bias is not None else (None, *rest)
         kernels.emit(q, k, v, bias, out)
 
-    kernels = _Attention(spec, unit)
+    kernels = _Attention(spec, unit, schedule or attention_schedule(spec.queries, spec.keys, spec.value_features, unit))
     flops = 2 * spec.batch * spec.heads * spec.queries * spec.keys * (spec.features + spec.value_features)
     blocks = f"blocks of {kernels.strips * kernels.scores.rows} queries and {kernels.block_keys} keys"
     return emit.primfunc(parameters, body, kernel=emit.Kernel("attention", f"{kernels.scores}, {blocks}", flops))
@@ -87,21 +84,19 @@ def _at(layout: Layout, batch: Expr, head: Expr, row: Expr, feature: Expr) -> li
 class _Attention:
     """Emits the two stages; holds the sizes that they share."""
 
-    def __init__(self, spec: AttentionSpec, unit: VectorUnit) -> None:
+    def __init__(self, spec: AttentionSpec, unit: VectorUnit, schedule: AttentionSchedule) -> None:
         self.spec = spec
         self.unit = unit
         self.lanes = unit.lanes
-        queries = emit.static(spec.queries)
-        self.scores = unit.tile(queries, emit.static(spec.keys))
+        self.schedule = schedule
+        self.scores = RegisterTile(schedule.rows, schedule.vectors, unit.lanes, schedule.unroll)
         """Tile of scores: query rows by keys."""
-        widest = unit.tile(None, None).vectors
-        vectors = min(widest, emit.ceildiv(spec.value_features, self.lanes))
-        self.values = replace(self.scores, vectors=vectors)
+        self.values = RegisterTile(schedule.rows, schedule.value_vectors, unit.lanes, schedule.unroll)
         """Tile of results: query rows by value features; several of them side by side when features are many."""
         self.value_panels = emit.ceildiv(spec.value_features, self.values.columns)
         self.padded_values = self.value_panels * self.values.columns
         self.panels = emit.ceildiv(spec.keys, self.scores.columns)
-        block_panels = max(1, _BLOCK_KEYS // self.scores.columns)
+        block_panels = max(1, schedule.block_keys // self.scores.columns)
         self.block_panels = min(block_panels, self.panels) if isinstance(self.panels, int) else block_panels
         self.block_keys = self.block_panels * self.scores.columns
         self.blocks = emit.ceildiv(self.panels, self.block_panels)
@@ -112,7 +107,7 @@ class _Attention:
     def _strips(self) -> int:
         """Tiles of query rows in one task: many, unless that leaves cores idle."""
         rows = self.scores.rows
-        strips: int = _BLOCK_QUERIES // rows
+        strips: int = max(1, self.schedule.block_queries // rows)
         if isinstance(self.spec.queries, int):
             total = emit.ceildiv(self.spec.queries, rows)
             wanted = 1

@@ -2,7 +2,8 @@
 
 A block of rows and a window of panels of columns are summed over K in chunks. A chunk of one panel (8 KiB) stays in
 the first-level cache while all strips of rows pass by, a chunk of all rows in the second-level cache while all panels
-pass by; the next panel's chunk is asked for meanwhile. The finished sums wait in a scratch of at most `WINDOW` floats.
+pass by; the next panel's chunk is asked for meanwhile. The finished sums wait in a scratch of limited size. (How long
+a chunk is and how large the scratch, a `ProductSchedule` says.)
 (The order of loops is that of Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.)
 """
 
@@ -15,10 +16,9 @@ from typing import Final
 from sam3port.kernels.cpu import emit
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.register_tile import CHUNK, Held, TileSums, sum_steps
+from sam3port.kernels.cpu.schedules import WINDOW
 from sam3port.kernels.cpu.vector_unit import RegisterTile
 
-WINDOW: Final = 1 << 15
-"""Sums that wait: 128 KiB, a quarter of a small second-level cache."""
 _CACHE_LINE: Final = 64
 
 
@@ -37,9 +37,9 @@ class Block:
         return TileSums.stored(self.tile, self.sums, start)
 
 
-def window_panels(tile: RegisterTile, strips: int, panels: Dim) -> int:
-    """How many panels a window has."""
-    most = max(1, WINDOW // (strips * tile.rows * tile.columns))
+def window_panels(tile: RegisterTile, strips: int, panels: Dim, window: int = WINDOW) -> int:
+    """How many panels a window of that many sums has."""
+    most = max(1, window // (strips * tile.rows * tile.columns))
     return min(most, panels) if isinstance(panels, int) else most
 
 
@@ -62,12 +62,12 @@ class Chunks:
         return emit.bind(first), emit.bind(steps)
 
 
-def even_chunks(unroll: int, depth: Dim) -> Chunks:
+def even_chunks(unroll: int, depth: Dim, longest: int = CHUNK) -> Chunks:
     """Even shares of `depth`, in whole rounds of the unrolled loop."""
-    steps = CHUNK
+    steps = longest
     if isinstance(depth, int):
-        share = -(-depth // -(-depth // CHUNK))
-        steps = depth if depth <= CHUNK else -(-share // unroll) * unroll
+        share = -(-depth // -(-depth // longest))
+        steps = depth if depth <= longest else -(-share // unroll) * unroll
 
     def bounds(chunk: Expr) -> tuple[Expr, Dim]:
         if isinstance(depth, int) and depth == steps:

@@ -7,9 +7,9 @@ features, in the nearest cache; a vector of pixels that lies in one row of the i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,9 @@ from sam3port.kernels.cpu.blocked import Block, Chunks, emit_block, even_chunks,
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.epilogue import Epilogue
 from sam3port.kernels.cpu.gemm import write_tile
-from sam3port.kernels.cpu.register_tile import CHUNK
+from sam3port.kernels.cpu.schedules import ProductSchedule, convolution_schedule
 from sam3port.kernels.cpu.tasks import tasks
 from sam3port.kernels.cpu.vector_unit import RegisterTile, VectorUnit
-
-_BLOCK_ROWS: Final = 256
-"""Features of one block: a chunk of their weights is 128 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +59,33 @@ class ConvolutionSpec:
         return self.out_height * self.out_width
 
 
-def packed_rows_shape(rows: int, depth: int, unit: VectorUnit) -> tuple[int]:
-    height = unit.tile(rows, None).rows
+def packed_rows_shape(rows: int, depth: int, unit: VectorUnit, schedule: ProductSchedule | None = None) -> tuple[int]:
+    height = (schedule or convolution_schedule(rows, None, unit)).rows
     return (emit.ceildiv(rows, height) * depth * height,)
 
 
-def pack_convolution(weight: npt.NDArray[np.float32], unit: VectorUnit) -> npt.NDArray[np.float32]:
+def pack_convolution(
+    weight: npt.NDArray[np.float32], unit: VectorUnit, schedule: ProductSchedule | None = None
+) -> npt.NDArray[np.float32]:
     """``weight[features, channels, kh, kw]`` in panels of features, on the host, as `pack_convolution_func`."""
     features, channels, kh, kw = weight.shape
     flat = weight.transpose(2, 3, 1, 0).reshape(kh * kw * channels, features)
-    return _pack_rows(flat, _chunks(unit, channels, (kh, kw)), unit)
+    schedule = schedule or convolution_schedule(features, None, unit)
+    return _pack_rows(flat, _chunks(schedule, channels, (kh, kw)), schedule)
 
 
-def pack_transposed(weight: npt.NDArray[np.float32], unit: VectorUnit) -> npt.NDArray[np.float32]:
+def pack_transposed(
+    weight: npt.NDArray[np.float32], unit: VectorUnit, schedule: ProductSchedule | None = None
+) -> npt.NDArray[np.float32]:
     """``weight[channels, features, kh, kw]`` of a transposed convolution, as `pack_transposed_func`."""
-    return _pack_rows(weight.reshape(weight.shape[0], -1), even_chunks(unit.unroll, weight.shape[0]), unit)
+    channels, *rows = weight.shape
+    schedule = schedule or convolution_schedule(math.prod(rows), None, unit)
+    return _pack_rows(weight.reshape(channels, -1), _channel_chunks(schedule, channels), schedule)
 
 
-def _pack_rows(flat: npt.NDArray[np.float32], chunks: Chunks, unit: VectorUnit) -> npt.NDArray[np.float32]:
+def _pack_rows(flat: npt.NDArray[np.float32], chunks: Chunks, schedule: ProductSchedule) -> npt.NDArray[np.float32]:
     depth, rows = flat.shape
-    height = unit.tile(rows, None).rows
+    height = schedule.rows
     panels = emit.ceildiv(rows, height)
     padded = np.zeros((depth, panels * height), dtype=np.float32)
     padded[:, :rows] = flat
@@ -94,26 +98,32 @@ def _packed_at(rows: int, tile: RegisterTile, panel: Expr, first: Expr, steps: D
     return (first * emit.ceildiv(rows, tile.rows) + panel * steps + step) * tile.rows
 
 
-def pack_convolution_func(features: int, channels: int, kernel: tuple[int, int], unit: VectorUnit) -> tirx.PrimFunc:
+def pack_convolution_func(
+    features: int, channels: int, kernel: tuple[int, int], unit: VectorUnit, schedule: ProductSchedule | None = None
+) -> tirx.PrimFunc:
     """``(weight[features, channels, kh, kw]) -> packed[chunk, panel, (y, x, channel), feature]``."""
     kh, kw = kernel
 
     def value(weight: Buffer, step: Expr, row: Expr) -> Expr:
         return weight[row, step % channels, step // channels // kw, step // channels % kw]
 
-    chunks = _chunks(unit, channels, kernel)
-    return _pack_func(features, kh * kw * channels, chunks, (features, channels, kh, kw), value, unit)
+    schedule = schedule or convolution_schedule(features, None, unit)
+    chunks = _chunks(schedule, channels, kernel)
+    return _pack_func(features, kh * kw * channels, chunks, (features, channels, kh, kw), value, unit, schedule)
 
 
-def pack_transposed_func(channels: int, features: int, kernel: tuple[int, int], unit: VectorUnit) -> tirx.PrimFunc:
+def pack_transposed_func(
+    channels: int, features: int, kernel: tuple[int, int], unit: VectorUnit, schedule: ProductSchedule | None = None
+) -> tirx.PrimFunc:
     """``(weight[channels, features, kh, kw]) -> packed[chunk, panel, channel, (feature, y, x)]``."""
     kh, kw = kernel
 
     def value(weight: Buffer, step: Expr, row: Expr) -> Expr:
         return weight[step, row // (kh * kw), row // kw % kh, row % kw]
 
-    chunks = even_chunks(unit.unroll, channels)
-    return _pack_func(features * kh * kw, channels, chunks, (channels, features, kh, kw), value, unit)
+    schedule = schedule or convolution_schedule(features * kh * kw, None, unit)
+    chunks = _channel_chunks(schedule, channels)
+    return _pack_func(features * kh * kw, channels, chunks, (channels, features, kh, kw), value, unit, schedule)
 
 
 def _pack_func(
@@ -123,8 +133,9 @@ def _pack_func(
     shape: tuple[int, ...],
     value: Callable[[Buffer, Expr, Expr], Expr],
     unit: VectorUnit,
+    schedule: ProductSchedule,
 ) -> tirx.PrimFunc:
-    tile = unit.tile(rows, None)
+    tile = schedule.tile(unit.lanes)
     height = tile.rows
 
     def body(weight: Buffer, packed: Buffer) -> None:
@@ -138,17 +149,21 @@ def _pack_func(
                 emit.store(packed, element, [_packed_at(rows, tile, panel, first, steps, step) + i])
 
     kernel = emit.Kernel("pack weight", f"panels of {height} features")
-    return emit.primfunc([("weight", shape), ("packed", packed_rows_shape(rows, depth, unit))], body, kernel=kernel)
+    packed_shape = packed_rows_shape(rows, depth, unit, schedule)
+    return emit.primfunc([("weight", shape), ("packed", packed_shape)], body, kernel=kernel)
 
 
-def convolution_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = ()) -> tirx.PrimFunc:
+def convolution_func(
+    spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = (), schedule: ProductSchedule | None = None
+) -> tirx.PrimFunc:
     """``(x[batch, channels, height, width], packed, *operands, out)``, all NCHW.
 
-    Vector operands of `steps` are [features], tensor operands as large as the output.
+    Vector operands of `steps` are [features], tensor operands as large as the output. `schedule` is computed from the
+    shape, unless given; the weight has to be packed for it.
     """
-    tile = unit.tile(spec.features, spec.pixels)
-    height = unit.tile(spec.features, None).rows
-    tile = replace(tile, rows=height)
+    schedule = schedule or convolution_schedule(spec.features, spec.pixels, unit)
+    tile = schedule.tile(unit.lanes)
+    chunks = _chunks(schedule, spec.channels, spec.kernel)
     # The output as [batch, features, pixels]: the caller reshapes, which is free.
     operands = epilogue.operand_shapes(steps, spec.features, (spec.batch, spec.features, spec.pixels))
 
@@ -161,15 +176,15 @@ def convolution_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = 
             emit.store(out, value, at, lanes)
 
         _emit_panels(
-            spec.batch, spec.features, spec.pixels, _chunks(unit, spec.channels, spec.kernel), tile, unit, packed,
-            gather=lambda *at: _gather(spec, tile, x, *at),
+            spec.batch, spec.features, spec.pixels, chunks, schedule, unit, packed,
+            gather=lambda *at: _gather(spec, schedule, tile, x, *at),
             write=write,
             from_memory=any(step in epilogue.EXPENSIVE_STEPS for step in steps),
         )  # fmt: skip
 
     parameters = [
         ("x", (spec.batch, spec.channels, spec.height, spec.width)),
-        ("packed", packed_rows_shape(spec.features, spec.depth, unit)),
+        ("packed", packed_rows_shape(spec.features, spec.depth, unit, schedule)),
         *operands,
         ("out", (spec.batch, spec.features, spec.pixels)),
     ]
@@ -186,6 +201,7 @@ def transposed_convolution_func(
     kernel: tuple[int, int],
     unit: VectorUnit,
     steps: Epilogue = (),
+    schedule: ProductSchedule | None = None,
 ) -> tirx.PrimFunc:
     """``(x[batch, channels, h, w], packed, *operands, out[batch, features, h * kh, w * kw])``, stride = kernel.
 
@@ -195,8 +211,8 @@ def transposed_convolution_func(
     height, width = size
     kh, kw = kernel
     rows, pixels = features * kh * kw, height * width
-    tile = unit.tile(rows, pixels)
-    tile = replace(tile, rows=unit.tile(rows, None).rows)
+    schedule = schedule or convolution_schedule(rows, pixels, unit)
+    tile = schedule.tile(unit.lanes)
     operands = epilogue.operand_shapes(steps, features, ())
 
     def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
@@ -228,13 +244,13 @@ def transposed_convolution_func(
                     emit.when(True if full else start + tile.lanes <= pixels, whole, ragged)
 
         _emit_panels(
-            batch, rows, pixels, even_chunks(unit.unroll, channels), tile, unit, packed,
+            batch, rows, pixels, _channel_chunks(schedule, channels), schedule, unit, packed,
             gather=gather, write=write, from_memory=True,
         )  # fmt: skip
 
     parameters = [
         ("x", (batch, channels, pixels)),
-        ("packed", packed_rows_shape(rows, channels, unit)),
+        ("packed", packed_rows_shape(rows, channels, unit, schedule)),
         *operands,
         ("out", (batch, features, height * kh, width * kw)),
     ]
@@ -247,7 +263,7 @@ def _emit_panels(
     rows: int,
     pixels: int,
     chunks: Chunks,
-    tile: RegisterTile,
+    schedule: ProductSchedule,
     unit: VectorUnit,
     packed: Buffer,
     *,
@@ -261,10 +277,11 @@ def _emit_panels(
         gather: ``(item, first pixel, patches, first step, steps)``.
         write: ``(item, row, pixel, value, lanes)``.
     """
+    tile = schedule.tile(unit.lanes)
     panels = emit.ceildiv(pixels, tile.columns)
     strips = emit.ceildiv(rows, tile.rows)
-    block_strips = emit.ceildiv(strips, emit.ceildiv(rows, _BLOCK_ROWS))
-    width = window_panels(tile, block_strips, panels)
+    block_strips = emit.ceildiv(strips, emit.ceildiv(rows, schedule.block_rows))
+    width = window_panels(tile, block_strips, panels, schedule.window)
     if isinstance(batch, int):  # no core shall be idle
         width = max(1, min(width, batch * panels // (4 * unit.cores)))
         if batch * panels < 4 * unit.cores:
@@ -298,18 +315,22 @@ def _emit_panels(
             )  # fmt: skip
 
 
-def _chunks(unit: VectorUnit, channels: int, kernel: tuple[int, int]) -> Chunks:
+def _channel_chunks(schedule: ProductSchedule, channels: int) -> Chunks:
+    return even_chunks(schedule.unroll, channels, schedule.chunk)
+
+
+def _chunks(schedule: ProductSchedule, channels: int, kernel: tuple[int, int]) -> Chunks:
     """Some channels at one position of the kernel, or some positions with all their channels."""
     positions = kernel[0] * kernel[1]
-    if channels > CHUNK:
-        parts = even_chunks(unit.unroll, channels)
+    if channels > schedule.chunk:
+        parts = _channel_chunks(schedule, channels)
 
         def bounds(chunk: Expr) -> tuple[Expr, Dim]:
             first, steps = parts.bounds(chunk % parts.count)
             return chunk // parts.count * channels + first, steps
 
         return Chunks(positions * parts.count, parts.steps, bounds)
-    together = min(positions, CHUNK // channels)
+    together = min(positions, schedule.chunk // channels)
 
     def all_channels(chunk: Expr) -> tuple[Expr, Dim]:
         left = emit.minimum(together, positions - chunk * together) if positions % together else together
@@ -320,6 +341,7 @@ def _chunks(unit: VectorUnit, channels: int, kernel: tuple[int, int]) -> Chunks:
 
 def _gather(
     spec: ConvolutionSpec,
+    schedule: ProductSchedule,
     tile: RegisterTile,
     x: Buffer,
     item: Expr,
@@ -331,10 +353,11 @@ def _gather(
     """A chunk of the patches of a panel: ``patches[k - first_step, pixel]``, zero outside the image."""
     kw = spec.kernel[1]
     lanes = tile.lanes
-    first_channel = first_step % spec.channels if spec.channels > CHUNK else 0
-    channels = steps if spec.channels > CHUNK else spec.channels
+    cut = spec.channels > schedule.chunk
+    first_channel = first_step % spec.channels if cut else 0
+    channels = steps if cut else spec.channels
     # Each kernel position and each vector of pixels is handled for all channels at once.
-    with emit.serial(1 if spec.channels > CHUNK else steps // spec.channels) as place, emit.serial(tile.vectors) as j:
+    with emit.serial(1 if cut else steps // spec.channels) as place, emit.serial(tile.vectors) as j:
         position = emit.bind(first_step // spec.channels + place)
         dy = position // kw * spec.dilation[0] - spec.padding[0]
         dx = position % kw * spec.dilation[1] - spec.padding[1]

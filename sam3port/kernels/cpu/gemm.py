@@ -20,31 +20,34 @@ from sam3port.kernels.cpu.blocked import Block, emit_block, even_chunks, window_
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.epilogue import Epilogue
 from sam3port.kernels.cpu.register_tile import TileSums
+from sam3port.kernels.cpu.schedules import ProductSchedule, linear_schedule, matmul_schedule
 from sam3port.kernels.cpu.tasks import tasks
 from sam3port.kernels.cpu.transpose import turn_rows
 from sam3port.kernels.cpu.vector_unit import RegisterTile, VectorUnit
 
-_BLOCK_ROWS = 96
-"""Rows of x in one task: 96 rows of 1024 are 384 KiB, which an L2 cache holds beside a panel of the weight."""
 
-
-def packed_shape(n: int, k: int, unit: VectorUnit) -> tuple[int, int, int]:
-    columns = unit.tile(None, n).columns  # must not depend on M: the weight is packed once
+def packed_shape(n: int, k: int, unit: VectorUnit, schedule: ProductSchedule | None = None) -> tuple[int, int, int]:
+    # What is computed from the shape does not depend on M: the weight is packed once.
+    columns = (schedule or linear_schedule(None, n, unit)).vectors * unit.lanes
     return (emit.ceildiv(n, columns), k, columns)
 
 
-def pack_weight(weight: npt.NDArray[np.float32], unit: VectorUnit) -> npt.NDArray[np.float32]:
+def pack_weight(
+    weight: npt.NDArray[np.float32], unit: VectorUnit, schedule: ProductSchedule | None = None
+) -> npt.NDArray[np.float32]:
     """``weight[N, K]`` in panels, on the host. The same layout as `pack_weight_func` makes."""
     n, k = weight.shape
-    panels, _, columns = packed_shape(n, k, unit)
+    panels, _, columns = packed_shape(n, k, unit, schedule)
     padded = np.zeros((panels * columns, k), dtype=np.float32)
     padded[:n] = weight
     return np.ascontiguousarray(padded.reshape(panels, columns, k).transpose(0, 2, 1))
 
 
-def pack_weight_func(n: int, k: int, unit: VectorUnit, *, transposed: bool = False) -> tirx.PrimFunc:
+def pack_weight_func(
+    n: int, k: int, unit: VectorUnit, *, transposed: bool = False, schedule: ProductSchedule | None = None
+) -> tirx.PrimFunc:
     """``(weight[N, K]) -> packed``; with `transposed` the weight is [K, N], as a plain matmul has it."""
-    panels, _, columns = packed_shape(n, k, unit)
+    panels, _, columns = packed_shape(n, k, unit, schedule)
 
     def body(weight: Buffer, packed: Buffer) -> None:
         with emit.parallel(panels) as panel, emit.serial(k) as step, emit.serial(columns) as column:
@@ -60,14 +63,18 @@ def pack_weight_func(n: int, k: int, unit: VectorUnit, *, transposed: bool = Fal
     return emit.primfunc([("weight", shape), ("packed", (panels, k, columns))], body, kernel=kernel)
 
 
-def linear_func(m: Dim, n: int, k: int, unit: VectorUnit, steps: Epilogue = ()) -> tirx.PrimFunc:
+def linear_func(
+    m: Dim, n: int, k: int, unit: VectorUnit, steps: Epilogue = (), schedule: ProductSchedule | None = None
+) -> tirx.PrimFunc:
     """``(x[M, K], packed, *operands, out[M, N])``: the product, then `steps` on each value.
 
     Args:
         m: rows; an int or a symbolic variable of type int64.
         steps: see `sam3port.kernels.cpu.epilogue`; vector operands are [N], tensor operands [M, N].
+        schedule: computed from the shape, unless given. The weight has to be packed for it.
     """
-    tile = unit.tile(emit.static(m), n)
+    schedule = schedule or linear_schedule(m, n, unit)
+    tile = schedule.tile(unit.lanes)
     operands = epilogue.operand_shapes(steps, n, (m, n))
 
     def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
@@ -78,7 +85,7 @@ def linear_func(m: Dim, n: int, k: int, unit: VectorUnit, steps: Epilogue = ()) 
             emit.store(out, value, [row, column], lanes)
 
         emit_product(
-            m, n, k, tile, unit.cores,
+            m, n, k, schedule, unit,
             row=lambda i, step, lanes: emit.load(x, [i, step], lanes),
             column=lambda panel, step, j: emit.load(packed, [panel, step, j * tile.lanes], tile.lanes),
             fetch=lambda panel, step, column: packed[panel, step, column],
@@ -86,17 +93,27 @@ def linear_func(m: Dim, n: int, k: int, unit: VectorUnit, steps: Epilogue = ()) 
             from_memory=any(step in epilogue.EXPENSIVE_STEPS for step in steps),
         )  # fmt: skip
 
-    parameters = [("x", (m, k)), ("packed", packed_shape(n, k, unit)), *operands, ("out", (m, n))]
+    parameters = [("x", (m, k)), ("packed", packed_shape(n, k, unit, schedule)), *operands, ("out", (m, n))]
     kernel = emit.Kernel("linear", f"{tile}, weight packed", 2 * m * n * k)
     return emit.primfunc(parameters, body, kernel=kernel)
 
 
-def matmul_func(batch: Dim, m: Dim, n: Dim, k: Dim, unit: VectorUnit, *, transpose_b: bool = False) -> tirx.PrimFunc:
+def matmul_func(
+    batch: Dim,
+    m: Dim,
+    n: Dim,
+    k: Dim,
+    unit: VectorUnit,
+    *,
+    transpose_b: bool = False,
+    schedule: ProductSchedule | None = None,
+) -> tirx.PrimFunc:
     """``(a[B, M, K], b[B, K, N], out[B, M, N])``, both known only at run time; with `transpose_b` b is [B, N, K].
 
     b is packed into panels first, which costs little unless M is small.
     """
-    tile = unit.tile(emit.static(m), emit.static(n))
+    schedule = schedule or matmul_schedule(m, n, unit)
+    tile = schedule.tile(unit.lanes)
     panels = emit.ceildiv(n, tile.columns)
 
     def body(a: Buffer, b: Buffer, out: Buffer) -> None:
@@ -111,7 +128,7 @@ def matmul_func(batch: Dim, m: Dim, n: Dim, k: Dim, unit: VectorUnit, *, transpo
                 emit.store(packed, value, [(task * k + step) * tile.columns + column])
 
         emit_product(
-            m, n, k, tile, unit.cores,
+            m, n, k, schedule, unit,
             batch=batch,
             row=lambda item, i, step, lanes: emit.load(a, [item, i, step], lanes),
             column=lambda item, panel, step, j: emit.load(
@@ -130,8 +147,8 @@ def emit_product(
     m: Dim,
     n: Dim,
     k: Dim,
-    tile: RegisterTile,
-    cores: int,
+    schedule: ProductSchedule,
+    unit: VectorUnit,
     *,
     row: Callable[..., Expr],
     column: Callable[..., Expr],
@@ -151,15 +168,16 @@ def emit_product(
         write: ``(i, column, value, lanes)`` consumes finished values; called for valid positions only.
         from_memory: see `write_tile`.
     """
+    tile = schedule.tile(unit.lanes)
     panels = emit.ceildiv(n, tile.columns)
     if isinstance(m, int):
-        blocks = emit.ceildiv(m, _BLOCK_ROWS)
+        blocks = emit.ceildiv(m, schedule.block_rows)
         block_tiles = emit.ceildiv(emit.ceildiv(m, blocks), tile.rows)
     else:
-        block_tiles = _BLOCK_ROWS // tile.rows
+        block_tiles = max(1, schedule.block_rows // tile.rows)
     block_rows = block_tiles * tile.rows
     blocks = emit.ceildiv(m, block_rows)
-    groups = _panel_groups(blocks, panels, batch, cores)
+    groups = _panel_groups(blocks, panels, batch, unit.cores)
     group_panels = emit.ceildiv(panels, groups)
     pack_rows = block_tiles >= 4
     count = blocks * groups if batch is None else batch * blocks * groups
@@ -170,7 +188,7 @@ def emit_product(
         first_panel = emit.bind((task % groups) * group_panels)
         aligned = isinstance(m, int) and m % block_rows == 0
         strips = block_tiles if aligned else emit.bind(emit.ceildiv(tirx.min(m - first_row, block_rows), tile.rows))
-        chunks = even_chunks(tile.unroll, k)
+        chunks = even_chunks(tile.unroll, k, schedule.chunk)
         if pack_rows:
             # Chunk after chunk, as they are read.
             packed_rows = emit.scratch((block_tiles * k * tile.rows + tile.lanes,))
@@ -190,7 +208,7 @@ def emit_product(
                 return packed_rows[first * block_rows + (strip * steps + step) * tile.rows + i]
             return row(*item, _clamp(first_row + strip * tile.rows + i, m, block_rows), first + step, 1)
 
-        width = window_panels(tile, block_tiles, group_panels)
+        width = window_panels(tile, block_tiles, group_panels, schedule.window)
         block = Block(tile, block_tiles, emit.scratch((width * block_rows * tile.columns,)))
         own_panels = emit.minimum(group_panels, panels - first_panel)
         with emit.serial(emit.ceildiv(own_panels, width)) as window:
