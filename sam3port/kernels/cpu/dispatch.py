@@ -18,9 +18,10 @@ from sam3port.kernels.cpu.patterns.linear import match_linear
 from sam3port.kernels.cpu.patterns.normalisation import match_normalisation
 from sam3port.kernels.cpu.patterns.product import match_product
 from sam3port.kernels.cpu.patterns.roi_align import match_roi_align
+from sam3port.kernels.cpu.tuned import UNTUNED, TunedSchedules
 from sam3port.kernels.cpu.vector_unit import VectorUnit, vector_unit
 
-Matcher = Callable[[Graph, Var, VectorUnit], Replacement | None]
+Matcher = Callable[[Graph, Var, VectorUnit, TunedSchedules], Replacement | None]
 
 MATCHERS: tuple[Matcher, ...] = (
     match_attention,
@@ -52,15 +53,15 @@ class _Replacer(PyExprMutator):  # type: ignore[misc]
         self.set_var_remap(binding.var, new)
 
 
-def find(function: relax.Function, unit: VectorUnit) -> list[Replacement]:
-    """Every place in `function` for a kernel."""
+def find(function: relax.Function, unit: VectorUnit, tuned: TunedSchedules = UNTUNED) -> list[Replacement]:
+    """Every place in `function` for a kernel, which has the schedule that was measured for it, if one was."""
     graph = Graph(function)
     found: dict[Any, Replacement] = {}
     for var, _ in reversed(graph.bindings):  # an attention's last product comes before its first
         if graph.is_alias(var):
             continue
         for match in MATCHERS:
-            replacement = match(graph, var, unit)
+            replacement = match(graph, var, unit, tuned)
             if replacement is not None:
                 found.setdefault(replacement.var, replacement)
                 graph.replaced.add(replacement.var)
@@ -68,7 +69,7 @@ def find(function: relax.Function, unit: VectorUnit) -> list[Replacement]:
     return list(found.values())
 
 
-def dispatch(target: Target) -> tvm.transform.Pass:
+def dispatch(target: Target, tuned: TunedSchedules = UNTUNED) -> tvm.transform.Pass:
     """A module pass: known operators become calls of kernels made for `target`; the rest stays as it is."""
     unit = vector_unit(target)
 
@@ -76,7 +77,7 @@ def dispatch(target: Target) -> tvm.transform.Pass:
         for name, function in list(mod.functions_items()):
             if not isinstance(function, relax.Function):
                 continue
-            replacements = {replacement.var: replacement for replacement in find(function, unit)}
+            replacements = {replacement.var: replacement for replacement in find(function, unit, tuned)}
             if not replacements:
                 continue
             replacer = _Replacer(mod, replacements)

@@ -9,9 +9,12 @@ from tvm.target import Target
 from sam3port.kernels.cpu.default_schedule import default_schedule
 from sam3port.kernels.cpu.dispatch import dispatch
 from sam3port.kernels.cpu.legalise import LEGALISATIONS
+from sam3port.kernels.cpu.tuned import UNTUNED, TunedSchedules
 
 
-def optimise(mod: tvm.IRModule, target: Target, *, lift_parameters: bool = True) -> tvm.IRModule:
+def optimise(
+    mod: tvm.IRModule, target: Target, *, lift_parameters: bool = True, tuned: TunedSchedules = UNTUNED
+) -> tvm.IRModule:
     """Kernels where there are some, everything else fused and scheduled.
 
     Args:
@@ -20,6 +23,7 @@ def optimise(mod: tvm.IRModule, target: Target, *, lift_parameters: bool = True)
         lift_parameters: for functions with the attribute ``num_input`` (parameters kept as inputs), move all work
             on parameters, the packing of weights above all, into ``<name>_transform_params``, which is to be run
             once; ``<name>`` then takes what it returns in place of the parameters.
+        tuned: schedules that were measured; all other kernels' are computed from their shapes.
 
     Raises:
         UsageError: the target is no CPU that LLVM compiles for.
@@ -28,7 +32,7 @@ def optimise(mod: tvm.IRModule, target: Target, *, lift_parameters: bool = True)
         relax.transform.CanonicalizeBindings(),
         relax.transform.EliminateCommonSubexpr(),
         relax.transform.DeadCodeElimination(),
-        dispatch(target),
+        dispatch(target, tuned),
     ]
     if lift_parameters and _keeps_parameters(mod):
         passes.append(relax.transform.LiftTransformParams())

@@ -12,7 +12,9 @@ from sam3port.kernels.cpu.attention import AttentionSpec, Layout, attention_func
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
 from sam3port.kernels.cpu.patterns.heads import heads_last_again, heads_last_before
+from sam3port.kernels.cpu.tuned import TunedSchedules, marked
 from sam3port.kernels.cpu.vector_unit import VectorUnit
+from sam3port.kernels.cpu.workloads import attention_work
 
 _HEADS_FIRST = [0, 2, 1, 3]
 
@@ -26,11 +28,11 @@ class _Operand:
     layout: Layout
 
 
-def match_attention(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
-    return _match_whole(graph, var, unit) or _match_softmax(graph, var, unit)
+def match_attention(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
+    return _match_whole(graph, var, unit, tuned) or _match_softmax(graph, var, unit, tuned)
 
 
-def _match_whole(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+def _match_whole(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
     call = graph.call(var, "relax.nn.attention", "relax.nn.attention_bias")
     if call is None or call.attrs.window_size is not None or not g.is_float32(*call.args):
         return None
@@ -74,10 +76,10 @@ def _match_whole(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None
         causal_offset=offset,
         empty_rows="zero",
     )  # fmt: skip
-    return _replacement(target, spec, operands, bias, unit)
+    return _replacement(target, spec, operands, bias, unit, tuned)
 
 
-def _match_softmax(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+def _match_softmax(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
     """``matmul(softmax(matmul(q, k^T) * scale + bias), v)``, seen from its last product."""
     last = graph.call(var, "relax.matmul")
     if last is None:
@@ -168,7 +170,7 @@ def _match_softmax(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | No
         outer[0], outer[1], queries, keys, features, value_features,
         scale=scale * q_scale * k_scale, layouts=layouts, empty_rows=empty_rows,
     )  # fmt: skip
-    return _replacement(var if back is None else back, spec, operands, bias, unit)
+    return _replacement(var if back is None else back, spec, operands, bias, unit, tuned)
 
 
 def _heads_first(graph: Graph, expr: Expr, shape: tuple[Any, ...]) -> _Operand:
@@ -181,7 +183,7 @@ def _heads_first(graph: Graph, expr: Expr, shape: tuple[Any, ...]) -> _Operand:
 
 
 def _replacement(
-    target: Var, spec: AttentionSpec, operands: list[_Operand], bias: Any, unit: VectorUnit
+    target: Var, spec: AttentionSpec, operands: list[_Operand], bias: Any, unit: VectorUnit, tuned: TunedSchedules
 ) -> Replacement | None:
     if isinstance(bias, tuple):
         bias, bias_shape = bias
@@ -194,6 +196,8 @@ def _replacement(
                 return None
     out_shape = g.shape_of(target)
     assert out_shape is not None
+    workload = attention_work(replace(spec, bias=tuple(bias_shape) if bias is not None else None))
+    schedule = tuned.attention(workload, unit)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         # The kernel's own variables for what is not known: a PrimFunc cannot use the caller's.
@@ -216,7 +220,7 @@ def _replacement(
         arguments = [g.reshaped(builder, new(operand.expr), operand.shape) for operand in operands]
         if bias is not None:
             arguments.append(g.reshaped(builder, new(bias), bias_shape))
-        kernel = builder.add_func(attention_func(inner, unit), "attention")
+        kernel = builder.add_func(marked(attention_func(inner, unit, schedule), schedule), "attention")
         result_shape = (
             (spec.batch, spec.heads, spec.queries, spec.value_features)
             if spec.layouts[3] == "BHLD"
@@ -227,7 +231,7 @@ def _replacement(
 
     sizes = [spec.batch, spec.heads, spec.queries, spec.keys]
     flops = 2 * g.product(sizes) * (spec.features + spec.value_features) if g.ints(sizes) else None
-    return Replacement(target, emit, "attention", flops)
+    return Replacement(target, emit, "attention", flops, workload)
 
 
 def _same(a: Any, b: Any) -> bool:

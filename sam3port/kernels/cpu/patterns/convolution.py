@@ -11,11 +11,13 @@ from sam3port.kernels.cpu import convolution as kernels
 from sam3port.kernels.cpu.convolution import ConvolutionSpec
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
-from sam3port.kernels.cpu.patterns.linear import Chain, follow, linear_call
+from sam3port.kernels.cpu.patterns.linear import Chain, follow, linear_replacement
+from sam3port.kernels.cpu.tuned import TunedSchedules, marked
 from sam3port.kernels.cpu.vector_unit import VectorUnit
+from sam3port.kernels.cpu.workloads import ConvolutionWork, TransposedConvolutionWork
 
 
-def match_convolution(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+def match_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
     call = graph.call(var, "relax.nn.conv2d")
     if call is None or not _plain(call, "OIHW") or not known(graph, call, var):
         return None
@@ -31,12 +33,12 @@ def match_convolution(graph: Graph, var: Var, unit: VectorUnit) -> Replacement |
     chain = follow(graph, var, features, -3)
     if spec.pixels == 1 and spec.kernel == (height, width) and not any(spec.padding):
         # The kernel covers the image: each item is one row of a product.
-        sizes = (batch, features, spec.depth)
-        flops = 2 * batch * features * spec.depth if isinstance(batch, int) else None
-        return Replacement(chain.last, linear_call(x, weight, sizes, chain, unit), "linear", flops)
+        return linear_replacement(x, weight, (batch, features, spec.depth), chain, unit, tuned)
     steps = tuple(chain.steps)
     out_shape = g.shape_of(chain.last)
     assert out_shape is not None
+    workload = ConvolutionWork(spec, steps) if isinstance(batch, int) else None
+    schedule = tuned.product(workload, unit)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         from dataclasses import replace
@@ -44,24 +46,24 @@ def match_convolution(graph: Graph, var: Var, unit: VectorUnit) -> Replacement |
         own = spec if isinstance(batch, int) else replace(spec, batch=tirx.Var("n", "int64"))
         fixed = new(weight)
         if isinstance(fixed, GenericConst):
-            packed: Expr = relax.const(kernels.pack_convolution(fixed.value.numpy(), unit))
+            packed: Expr = relax.const(kernels.pack_convolution(fixed.value.numpy(), unit, schedule))
         else:
-            pack = builder.add_func(
-                kernels.pack_convolution_func(features, channels, (kh, kw), unit), "pack_convolution"
-            )
-            packed_type = relax.TensorType(kernels.packed_rows_shape(features, spec.depth, unit), "float32")
+            packing = kernels.pack_convolution_func(features, channels, (kh, kw), unit, schedule)
+            pack = builder.add_func(packing, "pack_convolution")
+            packed_type = relax.TensorType(kernels.packed_rows_shape(features, spec.depth, unit, schedule), "float32")
             packed = builder.emit(relax.call_tir(pack, [fixed], packed_type))
-        kernel = builder.add_func(kernels.convolution_func(own, unit, steps), "_".join(["convolution", *steps]))
+        function = marked(kernels.convolution_func(own, unit, steps, schedule), schedule)
+        kernel = builder.add_func(function, "_".join(["convolution", *steps]))
         flat = (batch, features, spec.pixels)
         arguments = [new(x), packed, *operands(builder, new, chain, features, flat)]
         result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType(flat, "float32")))
         return relax.op.reshape(result, out_shape)
 
     flops = 2 * batch * spec.pixels * spec.depth * features if isinstance(batch, int) else None
-    return Replacement(chain.last, emit, "convolution", flops)
+    return Replacement(chain.last, emit, "convolution", flops, workload)
 
 
-def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
     call = graph.call(var, "relax.nn.conv2d_transpose")
     if call is None or not _plain(call, "IOHW") or not known(graph, call, var):
         return None
@@ -76,26 +78,32 @@ def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit) -> Re
     steps = tuple(chain.steps)
     out_shape = g.shape_of(chain.last)
     assert out_shape is not None
+    size = (height, width)
+    static = isinstance(batch, int)
+    workload = TransposedConvolutionWork(batch, channels, size, features, (kh, kw), steps) if static else None
+    schedule = tuned.product(workload, unit)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         fixed = new(weight)
         if isinstance(fixed, GenericConst):
-            packed: Expr = relax.const(kernels.pack_transposed(fixed.value.numpy(), unit))
+            packed: Expr = relax.const(kernels.pack_transposed(fixed.value.numpy(), unit, schedule))
         else:
-            pack = builder.add_func(kernels.pack_transposed_func(channels, features, (kh, kw), unit), "pack_transposed")
-            packed_type = relax.TensorType(kernels.packed_rows_shape(features * kh * kw, channels, unit), "float32")
+            packing = kernels.pack_transposed_func(channels, features, (kh, kw), unit, schedule)
+            pack = builder.add_func(packing, "pack_transposed")
+            packed_shape = kernels.packed_rows_shape(features * kh * kw, channels, unit, schedule)
+            packed_type = relax.TensorType(packed_shape, "float32")
             packed = builder.emit(relax.call_tir(pack, [fixed], packed_type))
         own_batch = batch if isinstance(batch, int) else tirx.Var("n", "int64")
-        kernel = builder.add_func(
-            kernels.transposed_convolution_func(own_batch, channels, (height, width), features, (kh, kw), unit, steps),
-            "_".join(["transposed_convolution", *steps]),
+        function = kernels.transposed_convolution_func(
+            own_batch, channels, size, features, (kh, kw), unit, steps, schedule
         )
+        kernel = builder.add_func(marked(function, schedule), "_".join(["transposed_convolution", *steps]))
         source = g.reshaped(builder, new(x), (batch, channels, height * width))
         arguments = [source, packed, *operands(builder, new, chain, features, ())]
         return relax.call_tir(kernel, arguments, relax.TensorType(out_shape, "float32"))
 
     flops = 2 * batch * height * width * channels * features * kh * kw if isinstance(batch, int) else None
-    return Replacement(chain.last, emit, "transposed_convolution", flops)
+    return Replacement(chain.last, emit, "transposed_convolution", flops, workload)
 
 
 def operands(builder: relax.BlockBuilder, new: Any, chain: Chain, features: int, flat: tuple[Any, ...]) -> list[Expr]:

@@ -12,10 +12,11 @@ from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.convolution import four, in_order, known, operands, pair
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
 from sam3port.kernels.cpu.patterns.linear import follow
+from sam3port.kernels.cpu.tuned import TunedSchedules
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 
 
-def match_depthwise(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+def match_depthwise(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSchedules) -> Replacement | None:
     call = graph.call(var, "relax.nn.conv2d")
     if call is None or not in_order(call, "OIHW") or not known(graph, call, var):
         return None

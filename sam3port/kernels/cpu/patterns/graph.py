@@ -11,6 +11,8 @@ from tvm import relax
 from tvm.ir import Op
 from tvm.ir.expr import GenericConst
 
+from sam3port.kernels.cpu.workloads import Workload
+
 Expr = Any
 Var = Any
 Shape = tuple[Any, ...]
@@ -30,6 +32,8 @@ class Replacement:
     """Name of the kernel, for reports."""
     flops: int | None = None
     """Multiplications and additions, where shapes are known."""
+    workload: Workload | None = None
+    """What a schedule can be measured for, where shapes are known and there is a choice."""
 
 
 class Graph:

@@ -10,8 +10,10 @@ from tvm.ir.expr import GenericConst
 
 from sam3port.kernels.cpu import gemm
 from sam3port.kernels.cpu.patterns import graph as g
-from sam3port.kernels.cpu.patterns.graph import Emit, Expr, Graph, Replacement, Var
+from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
+from sam3port.kernels.cpu.tuned import TunedSchedules, marked
 from sam3port.kernels.cpu.vector_unit import VectorUnit
+from sam3port.kernels.cpu.workloads import LinearWork
 
 _ACTIVATIONS = {"relax.nn.relu": "relu", "relax.nn.gelu": "gelu", "relax.sigmoid": "sigmoid"}
 
@@ -81,7 +83,7 @@ def _operand_kind(other: Expr, shape: tuple[Any, ...], features: int, axis: int)
     return None
 
 
-def match_linear(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+def match_linear(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
     """``matmul(x, w)`` with w fixed and of two dimensions, transposed or not."""
     call = graph.call(var, "relax.matmul")
     if call is None:
@@ -103,18 +105,20 @@ def match_linear(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None
         return None
     rows = g.product(x_shape[:-1])
     chain = follow(graph, var, n, -1)
-    return Replacement(
-        chain.last,
-        linear_call(x, weight, (rows, n, k), chain, unit, transposed=transposed),
-        "linear",
-        2 * rows * n * k if isinstance(rows, int) else None,
-    )
+    return linear_replacement(x, weight, (rows, n, k), chain, unit, tuned, transposed=transposed)
 
 
-def linear_call(
-    x: Expr, weight: Expr, sizes: tuple[Any, int, int], chain: Chain, unit: VectorUnit, *, transposed: bool = False
-) -> Emit:
-    """Emits the product of x, seen as [M, K], and a weight, seen as [N, K] ([K, N] if `transposed`), and its chain.
+def linear_replacement(
+    x: Expr,
+    weight: Expr,
+    sizes: tuple[Any, int, int],
+    chain: Chain,
+    unit: VectorUnit,
+    tuned: TunedSchedules,
+    *,
+    transposed: bool = False,
+) -> Replacement:
+    """The product of x, seen as [M, K], and a weight, seen as [N, K] ([K, N] if `transposed`), and its chain.
 
     Args:
         sizes: M, N, K; M may be symbolic.
@@ -123,27 +127,32 @@ def linear_call(
     out_shape = g.shape_of(chain.last)
     assert out_shape is not None
     steps = tuple(chain.steps)
+    workload = LinearWork(rows, n, k, steps) if isinstance(rows, int) else None
+    schedule = tuned.product(workload, unit)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
-        packed_shape = gemm.packed_shape(n, k, unit)
+        packed_shape = gemm.packed_shape(n, k, unit, schedule)
         flat = (k, n) if transposed else (n, k)
         fixed = new(weight)
         if isinstance(fixed, GenericConst):
             host = fixed.value.numpy().reshape(flat)
-            packed: Expr = relax.const(gemm.pack_weight(host.T if transposed else host, unit))
+            packed: Expr = relax.const(gemm.pack_weight(host.T if transposed else host, unit, schedule))
         else:
-            pack = builder.add_func(gemm.pack_weight_func(n, k, unit, transposed=transposed), "pack_weight")
+            packing = gemm.pack_weight_func(n, k, unit, transposed=transposed, schedule=schedule)
+            pack = builder.add_func(packing, "pack_weight")
             matrix = g.reshaped(builder, fixed, flat)
             packed = builder.emit(relax.call_tir(pack, [matrix], relax.TensorType(packed_shape, "float32")))
         m: Any = rows if isinstance(rows, int) else tirx.Var("m", "int64")
-        kernel = builder.add_func(gemm.linear_func(m, n, k, unit, steps), "_".join(["linear", *steps]))
+        function = marked(gemm.linear_func(m, n, k, unit, steps, schedule), schedule)
+        kernel = builder.add_func(function, "_".join(["linear", *steps]))
         arguments = [g.reshaped(builder, new(x), (rows, k)), packed]
         for step, operand in zip((s for s in steps if "_" in s), chain.operands, strict=True):
             arguments.append(g.reshaped(builder, new(operand), (n,) if step.endswith("vector") else (rows, n)))
         result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType((rows, n), "float32")))
         return _reshape(result, out_shape)
 
-    return emit
+    flops = 2 * rows * n * k if isinstance(rows, int) else None
+    return Replacement(chain.last, emit, "linear", flops, workload)
 
 
 def _plain_weight(graph: Graph, expr: Expr) -> Expr | None:

@@ -9,10 +9,11 @@ from tvm import relax, tirx
 from sam3port.kernels.cpu import normalisation as kernels
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
+from sam3port.kernels.cpu.tuned import TunedSchedules
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 
 
-def match_normalisation(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+def match_normalisation(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSchedules) -> Replacement | None:
     call = graph.call(var, "relax.nn.layer_norm", "relax.nn.group_norm", "relax.nn.softmax")
     if call is None or not g.is_float32(*call.args, var):
         return None

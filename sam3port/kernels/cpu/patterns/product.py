@@ -9,10 +9,12 @@ from tvm import relax, tirx
 from sam3port.kernels.cpu import gemm
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
+from sam3port.kernels.cpu.tuned import TunedSchedules, marked
 from sam3port.kernels.cpu.vector_unit import VectorUnit
+from sam3port.kernels.cpu.workloads import MatmulWork
 
 
-def match_product(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
     """``matmul(a, b)`` with equal batches (or a b of two dimensions, which is one batch); b may be transposed."""
     call = graph.call(var, "relax.matmul")
     if call is None or not g.is_float32(*call.args, var):
@@ -35,11 +37,13 @@ def match_product(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | Non
         transposed = None
     out_shape = g.shape_of(var)
     assert out_shape is not None
+    workload = MatmulWork(batch, m, n, k, transposed is not None) if isinstance(m, int) else None
+    schedule = tuned.product(workload, unit)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         own = m if isinstance(m, int) else tirx.Var("m", "int64")
-        function = gemm.matmul_func(batch, own, n, k, unit, transpose_b=transposed is not None)
-        kernel = builder.add_func(function, "batched_matmul")
+        function = gemm.matmul_func(batch, own, n, k, unit, transpose_b=transposed is not None, schedule=schedule)
+        kernel = builder.add_func(marked(function, schedule), "batched_matmul")
         right = (
             g.reshaped(builder, new(transposed.args[0]), (batch, n, k))
             if transposed is not None
@@ -51,7 +55,7 @@ def match_product(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | Non
         return result if flat == out_shape else relax.op.reshape(result, out_shape)
 
     flops = 2 * batch * m * n * k if isinstance(m, int) else None
-    return Replacement(var, emit, "batched_matmul", flops)
+    return Replacement(var, emit, "batched_matmul", flops, workload)
 
 
 def _swaps_last(call: Any) -> bool:

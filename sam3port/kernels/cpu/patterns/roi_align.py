@@ -9,10 +9,11 @@ from tvm import relax, tirx
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
 from sam3port.kernels.cpu.roi_align import RoiAlignSpec, roi_align_func
+from sam3port.kernels.cpu.tuned import TunedSchedules
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 
 
-def match_roi_align(graph: Graph, var: Var, unit: VectorUnit) -> Replacement | None:
+def match_roi_align(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSchedules) -> Replacement | None:
     call = graph.call(var, "relax.vision.roi_align")
     if call is None or not g.is_float32(*call.args, var):
         return None

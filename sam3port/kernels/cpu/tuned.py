@@ -1,0 +1,61 @@
+"""Schedules that were measured, for kernels that are about to be made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Final
+
+from tvm import tirx
+
+from sam3port.kernels.cpu.schedules import AttentionSchedule, ProductSchedule, Schedule
+from sam3port.kernels.cpu.vector_unit import VectorUnit
+from sam3port.kernels.cpu.workloads import Workload, described
+
+TUNED: Final = "sam3port.tuned"
+"""Attribute of the functions that were made with a measured schedule."""
+
+
+class TunedSchedules:
+    """By the key of a workload."""
+
+    def __init__(self, sizes: Mapping[str, Mapping[str, int]] | None = None) -> None:
+        """
+        Args:
+            sizes: of a schedule, by the names of its fields, for each workload.
+        """
+        self._sizes = sizes or {}
+
+    def find(self, workload: Workload | None, unit: VectorUnit) -> Schedule | None:
+        """The schedule for a workload, None where none was measured or it does not fit `unit`."""
+        sizes = self._sizes.get(workload.key) if workload is not None else None
+        if workload is None or sizes is None:
+            return None
+        schedule = schedule_of(sizes)
+        return None if schedule is None or workload.problem(schedule, unit) else schedule
+
+    def product(self, workload: Workload | None, unit: VectorUnit) -> ProductSchedule | None:
+        found = self.find(workload, unit)
+        return found if isinstance(found, ProductSchedule) else None
+
+    def attention(self, workload: Workload | None, unit: VectorUnit) -> AttentionSchedule | None:
+        found = self.find(workload, unit)
+        return found if isinstance(found, AttentionSchedule) else None
+
+
+UNTUNED: Final = TunedSchedules()
+
+
+def schedule_of(sizes: Mapping[str, int]) -> Schedule | None:
+    """The schedule with these fields, None if there is no such kind."""
+    for kind in (ProductSchedule, AttentionSchedule):
+        if {field.name for field in fields(kind)} == set(sizes) and all(type(n) is int for n in sizes.values()):
+            return kind(**sizes)
+    return None
+
+
+def marked(function: tirx.PrimFunc, schedule: Schedule | None) -> tirx.PrimFunc:
+    """`function`, which says from now on that its schedule was measured, if one was."""
+    if schedule is None:
+        return function
+    return function.with_attr({TUNED: 1, "sam3port.schedule": f"tuned: {described(schedule)}"})

@@ -1,0 +1,1 @@
+"""Measuring schedules, and the databases that keep what was found."""
