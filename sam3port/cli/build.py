@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 @click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Most points in a prompt.")
 @click.option("--boxes", type=click.IntRange(min=1), default=8, show_default=True, help="Most boxes in a prompt.")
 @click.option("--prompts", type=click.IntRange(min=1), default=1, show_default=True, help="Prompts in one batch.")
+@click.option(
+    "--tuned", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Schedules, from sam3port tune."
+)
+@click.option("--untuned", is_flag=True, help="Use no schedules that were measured.")
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes (default: at most 2).")
 @click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of stages.")
 @upstream_option
@@ -54,6 +58,8 @@ def build(
     points: int,
     boxes: int,
     prompts: int,
+    tuned: Path | None,
+    untuned: bool,
     jobs: int | None,
     no_cache: bool,
     upstream: Path | None,
@@ -66,6 +72,8 @@ def build(
     """
     if seed is not None and checkpoint is not None:
         raise UsageError("--seed and --checkpoint exclude each other", "give one of them")
+    if tuned is not None and untuned:
+        raise UsageError("--tuned and --untuned exclude each other", "give one of them")
     from sam3port.cli.build_explain import print_explanations, refuse_to_explain
     from sam3port.cli.build_progress import show
     from sam3port.components.component import Capacity
@@ -75,6 +83,7 @@ def build(
     from sam3port.port.entries import linked_components
     from sam3port.port.request import BuildRequest, known_components
     from sam3port.port.stage import Stage, stage_named
+    from sam3port.tuning.sources import chosen_schedules, described_schedules
 
     last = stage_named(until)
     whole = not components and last is Stage.COMPILE and dump is None and not explain
@@ -91,6 +100,7 @@ def build(
         until=Stage.PACK if whole else last,
         upstream=upstream,
         disable=disable,
+        tuned=chosen_schedules(tuned, untuned),
     )
     if explain:
         refuse_to_explain(request)
@@ -102,6 +112,8 @@ def build(
                 else "seed 0, because neither --seed nor --checkpoint was given"
             )
             progress.note(f"weights: {chosen}; masks mean nothing with them")
+        if request.tuned:
+            progress.note(f"schedules that were measured: {described_schedules(request.tuned)}")
         store = None if no_cache else default_store()
         if whole:
             build_artifact(request, out, progress, store=store, jobs=jobs)

@@ -22,7 +22,8 @@ def sam3port_commands() -> list[click.Command]:
     from sam3port.cli.patches import patches
     from sam3port.cli.run import run
     from sam3port.cli.segment import segment
+    from sam3port.cli.tune import tune
     from sam3port.cli.upstream import upstream
     from sam3port.cli.verify import verify
 
-    return [apply_patches, bench, build, components, demo, doctor, patches, run, segment, upstream, verify]
+    return [apply_patches, bench, build, components, demo, doctor, patches, run, segment, tune, upstream, verify]

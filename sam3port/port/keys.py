@@ -24,7 +24,7 @@ _PACKAGE: Final = Path(sam3port.__file__).parent
 _SOURCES: Final = {
     Stage.EXPORT: ("components/component.py", "components/data", "model", "replacements", "stubs", "port/export.py"),
     Stage.IMPORT: ("port/relax.py", "port/decompose.py", "port/converter.py", "port/converters"),
-    Stage.OPTIMISE: ("port/optimise.py", "kernels", "targets"),
+    Stage.OPTIMISE: ("port/optimise.py", "kernels", "targets", "tuning/record.py", "tuning/sources.py"),
     Stage.PACK: ("port/pack.py", "port/parameters.py"),
     Stage.COMPILE: ("port/compile.py", "machine/place.py"),
 }
@@ -81,6 +81,11 @@ def link_key(request: BuildRequest, keys: Mapping[str, Mapping[Stage, str]]) -> 
     versions = [f"{package} {importlib.metadata.version(package)}" for package in _VERSIONS[Stage.COMPILE]]
     optimised = [f"{name} {keys[name][Stage.OPTIMISE]}" for name in request.components]
     return _digest("link", *versions, *map(_source, _LINK_SOURCES), *optimised)
+
+
+def kernels_identity() -> str:
+    """A digest of the kernels' source: what was measured with others has to be measured again."""
+    return _source("kernels")
 
 
 def upstream_identity(plan: Plan) -> str:

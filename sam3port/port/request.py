@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sam3port.components.component import Capacity
 from sam3port.errors import UsageError
 from sam3port.port.stage import Stage
+from sam3port.tuning.record import TunedSchedule
+from sam3port.tuning.sources import usual_schedules
 
 if TYPE_CHECKING:
     from sam3port.components.component import Component
@@ -39,6 +41,8 @@ class BuildRequest:
     until: Stage = Stage.COMPILE
     upstream: Path | None = None
     disable: tuple[str, ...] = ()
+    tuned: tuple[TunedSchedule, ...] = field(default_factory=usual_schedules)
+    """Schedules that were measured, for targets that have a use for them: what databases hold when this is made."""
 
     def as_json(self) -> dict[str, Any]:
         content = dataclasses.asdict(self)
@@ -55,6 +59,7 @@ class BuildRequest:
         values["disable"] = tuple(values["disable"])
         values["capacity"] = Capacity(**values["capacity"])
         values["until"] = Stage(values["until"])
+        values["tuned"] = tuple(map(TunedSchedule.from_json, values["tuned"]))
         return cls(**values)
 
     def sizes(self) -> Preset:
@@ -97,7 +102,9 @@ class BuildRequest:
                 f"the target {self.target} has no {' and no '.join(refused)}",
                 f"it has {has}" if has else "leave it away",
             )
-        return chosen(self.dtype, self.target_options) if self.target_options else chosen(self.dtype)
+        made = chosen(self.dtype, self.target_options) if self.target_options else chosen(self.dtype)
+        made.tuned = self.tuned
+        return made
 
     def refuse_to_run_without_device(self) -> None:
         """Raises UsageError when this machine cannot run what is built for the target."""

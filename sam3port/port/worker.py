@@ -183,6 +183,8 @@ def _lower(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
         with _stage(name, Stage.OPTIMISE, emit):
             module = optimisation.optimise(loaded(Stage.IMPORT, RELAX), target)
             ir.save(module, folder / OPTIMISED)
+            if said := _tuned(module):
+                emit(event="note", text=f"{name}: {said}")
     if folder := folders.get(Stage.PACK):
         with _stage(name, Stage.PACK, emit):
             module = loaded(Stage.OPTIMISE, OPTIMISED)
@@ -193,6 +195,15 @@ def _lower(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
         with _stage(name, Stage.COMPILE, emit):
             module = loaded(Stage.OPTIMISE, OPTIMISED)
             compilation.compile_library(module, target, folder)
+
+
+def _tuned(module: Any) -> str:
+    """How many of its kernels have schedules that were measured."""
+    from tvm import tirx
+
+    kernels = [f for _, f in module.functions_items() if isinstance(f, tirx.PrimFunc) and "sam3port.kernel" in f.attrs]
+    tuned = sum("sam3port.tuned" in kernel.attrs for kernel in kernels)
+    return f"{tuned} of {len(kernels)} kernels have schedules that were measured" if tuned else ""
 
 
 if __name__ == "__main__":

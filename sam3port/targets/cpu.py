@@ -41,15 +41,19 @@ class CpuTarget(BuildTarget):
 
     def optimise(self, module: Any) -> Any:
         from sam3port.kernels.cpu.pipeline import optimise
+        from sam3port.tuning.record import Machine
+        from sam3port.tuning.sources import fitting, for_kernels
 
-        return optimise(module, self.target())
+        target = self.target()
+        return optimise(module, target, tuned=for_kernels(fitting(self.tuned, Machine.of(target))))
 
     def identity(self) -> str:
         if self.chosen:
             # Without a triple the object code is for this machine's kind.
             triple = self.chosen.get("triple", f"{platform.system()} {platform.machine()}")
-            return f"cpu {self.dtype} {triple} {self._cpu()}"
-        return f"cpu {self.dtype} {platform.system()} {platform.machine()} {_model()} on {usable_cpus()}"
+            return f"cpu {self.dtype} {triple} {self._cpu()}{self._schedules()}"
+        described = f"{platform.system()} {platform.machine()} {_model()} on {usable_cpus()}"
+        return f"cpu {self.dtype} {described}{self._schedules()}"
 
     def check(self) -> None:
         """LLVM would take its plainest CPU in place of an unknown one, and crash on an unknown architecture."""
@@ -84,6 +88,14 @@ class CpuTarget(BuildTarget):
             return [f"another machine: {' '.join(wanted)}, this is {' '.join(here)}"]
         features = relevant(map(str, codegen.llvm_get_cpu_features(self.target())), wanted[1])
         return [f"the instructions {', '.join(missing)}"] if (missing := missing_features(features)) else []
+
+    def _schedules(self) -> str:
+        """A digest of the measured schedules that may fit. What this machine's CPU is called only tvm knows."""
+        may_fit = [each for each in self.tuned if not self.chosen or each.machine.of_cpu(self._cpu())]
+        if not may_fit:
+            return ""
+        content = repr([(each.workload, each.machine, sorted(each.schedule.items()), each.better) for each in may_fit])
+        return f" tuned {hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
     def _cpu(self) -> str:
         if "mcpu" in self.chosen:

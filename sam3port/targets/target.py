@@ -5,7 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from sam3port.tuning.record import TunedSchedule
 
 
 class BuildTarget(ABC):
@@ -25,6 +28,9 @@ class BuildTarget(ABC):
         self.dtype = dtype
         self.chosen = dict(options or {})
         """The value of each option that was given."""
+        self.tuned: tuple[TunedSchedule, ...] = ()
+        """Measured schedules of any machine, for `optimise` to choose from. A target that does so says in `identity`
+        which they are."""
 
     @abstractmethod
     def target(self) -> Any:

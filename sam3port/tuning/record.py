@@ -52,8 +52,11 @@ class Machine:
         Only the class of the number of cores counts: how work is shared out is computed for the number itself.
         """
         same_unit = (self.lanes, self.registers) == (other.lanes, other.registers)
-        named = self.mcpu == other.mcpu or self.mcpu.startswith(_GENERIC)
-        return same_unit and named and _core_class(self.cores) == _core_class(other.cores)
+        return same_unit and self.of_cpu(other.mcpu) and _core_class(self.cores) == _core_class(other.cores)
+
+    def of_cpu(self, mcpu: str) -> bool:
+        """Whether this is that CPU, or one that stands for many."""
+        return self.mcpu == mcpu or self.mcpu.startswith(_GENERIC)
 
 
 def _core_class(cores: int) -> int:
@@ -108,7 +111,7 @@ class TunedSchedule:
     source: str
     """Which database, for people."""
     better: bool = True
-    """Than the default. Where the default was found to be best, that is worth knowing, too: nothing else is looked for."""
+    """Than the default. Where the default was found to be best, no other database is asked."""
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> TunedSchedule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -44,6 +45,25 @@ def schedules_of(file: Path) -> tuple[TunedSchedule, ...]:
     if not file.is_file():
         raise UsageError(f"there is no database {file}", "`sam3port tune --database FILE` makes one")
     return (*schedules_in(file, file.name), *usual_schedules())
+
+
+def chosen_schedules(file: Path | None, untuned: bool) -> tuple[TunedSchedule, ...]:
+    """What a user asks for: a file, none at all, or else the usual.
+
+    Raises:
+        UsageError: see `schedules_of`.
+    """
+    if untuned:
+        return ()
+    return usual_schedules() if file is None else schedules_of(file)
+
+
+def described_schedules(schedules: Iterable[TunedSchedule]) -> str:
+    """How many are in which database."""
+    counts = Counter(each.source for each in schedules)
+    return ", ".join(
+        f"{count} in {source}" if source != SHIPPED_LABEL else f"{count} shipped" for source, count in counts.items()
+    )
 
 
 def schedules_in(file: Path, source: str) -> list[TunedSchedule]:

@@ -7,9 +7,11 @@ from tvm import relax
 from tvm.target import Target
 
 from sam3port.kernels.cpu.default_schedule import default_schedule
-from sam3port.kernels.cpu.dispatch import dispatch
+from sam3port.kernels.cpu.dispatch import dispatch, find
 from sam3port.kernels.cpu.legalise import LEGALISATIONS
+from sam3port.kernels.cpu.patterns.graph import Replacement
 from sam3port.kernels.cpu.tuned import UNTUNED, TunedSchedules
+from sam3port.kernels.cpu.vector_unit import vector_unit
 
 
 def optimise(
@@ -28,12 +30,7 @@ def optimise(
     Raises:
         UsageError: the target is no CPU that LLVM compiles for.
     """
-    passes = [
-        relax.transform.CanonicalizeBindings(),
-        relax.transform.EliminateCommonSubexpr(),
-        relax.transform.DeadCodeElimination(),
-        dispatch(target, tuned),
-    ]
+    passes = [*_tidied(), dispatch(target, tuned)]
     if lift_parameters and _keeps_parameters(mod):
         passes.append(relax.transform.LiftTransformParams())
     passes += [
@@ -50,6 +47,22 @@ def optimise(
     ]
     with target:
         return tvm.transform.Sequential(passes, name="sam3port.cpu.optimise")(mod)
+
+
+def places(mod: tvm.IRModule, target: Target) -> list[Replacement]:
+    """Every place in `mod` where `optimise` puts a kernel."""
+    tidy = tvm.transform.Sequential(_tidied())(mod)
+    functions = [function for _, function in tidy.functions_items() if isinstance(function, relax.Function)]
+    return [place for function in functions for place in find(function, vector_unit(target))]
+
+
+def _tidied() -> list[tvm.transform.Pass]:
+    """What makes equal work look equal."""
+    return [
+        relax.transform.CanonicalizeBindings(),
+        relax.transform.EliminateCommonSubexpr(),
+        relax.transform.DeadCodeElimination(),
+    ]
 
 
 def _keeps_parameters(mod: tvm.IRModule) -> bool:

@@ -1,0 +1,46 @@
+"""The work that the components' kernels have to do: what there is to tune."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sam3port.kernels.cpu.workloads import Workload
+
+
+@dataclass
+class Work:
+    """A workload and where it occurs."""
+
+    workload: Workload
+    flops: int
+    """Of one call."""
+    calls: dict[str, int] = field(default_factory=dict)
+    """In one run of each component."""
+
+    @property
+    def total(self) -> int:
+        """Operations in one run of everything."""
+        return self.flops * sum(self.calls.values())
+
+
+def find_work(folders: Mapping[str, Path], target: Any) -> list[Work]:
+    """What can be tuned in components that were built until the stage import, the most first.
+
+    Args:
+        folders: by component, where a build left it.
+        target: the ``tvm.target.Target`` that it is for.
+    """
+    from sam3port.kernels.cpu.pipeline import places
+    from sam3port.port.ir import load
+    from sam3port.port.stage import RELAX
+
+    found: dict[str, Work] = {}
+    for name, folder in folders.items():
+        for place in places(load(folder / RELAX), target):
+            if place.workload is not None:
+                work = found.setdefault(place.workload.key, Work(place.workload, place.flops or 0))
+                work.calls[name] = work.calls.get(name, 0) + 1
+    return sorted(found.values(), key=lambda work: (-work.total, work.workload.key))

@@ -1,0 +1,141 @@
+"""Measuring schedules with MetaSchedule's builder and runners: on this machine, or by RPC on others.
+
+MetaSchedule's own search is not used. It describes a candidate by a trace of schedule primitives that is applied to the
+original function. Ours are generated for their schedule: the trace of one is empty, and applied to another function it
+gives that one again. So ReplayTrace and EvolutionarySearch would measure the default over and over, and JSONDatabase,
+which stores traces, would bring back nothing else (tests/tuning/test_measure.py shows it).
+"""
+
+from __future__ import annotations
+
+import functools
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sam3port.kernels.cpu.schedules import Schedule
+from sam3port.kernels.cpu.vector_unit import VectorUnit
+from sam3port.kernels.cpu.workloads import Workload
+from sam3port.tuning import duel
+from sam3port.tuning.devices import Devices
+
+_BUILD_TIMEOUT_S: Final = 300.0
+_RUN_TIMEOUT_S: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Of one pair."""
+
+    schedule: Schedule
+    default_s: float | None
+    """Median of a call with the default schedule; None: see `problem`."""
+    seconds: float | None
+    """The same with `schedule`."""
+    ratio: float | None
+    """Median over the rounds of default / schedule."""
+    rounds: int
+    problem: str = ""
+
+
+class Meter:
+    """Has schedules measured."""
+
+    def __init__(self, target: Any, unit: VectorUnit, folder: Path, devices: Devices | None, jobs: int) -> None:
+        """
+        Args:
+            target: the ``tvm.target.Target`` to compile for.
+            unit: its vector unit.
+            folder: gets the libraries.
+            devices: where to run; None: here.
+            jobs: processes that compile.
+        """
+        from tvm.s_tir.meta_schedule.builder import LocalBuilder
+
+        self._target, self._unit, self._folder, self._devices = target, unit, folder, devices
+        self._builder = LocalBuilder(
+            max_workers=jobs,
+            timeout_sec=_BUILD_TIMEOUT_S,
+            f_build=duel.build_pair,
+            f_export=functools.partial(duel.export_pair, str(folder)),
+            initializer=duel.ignore_interrupts,
+        )
+        self._runners: dict[tuple[int, int], Any] = {}
+
+    def measure(self, workload: Workload, schedules: Sequence[Schedule], rounds: int, min_ms: int) -> Iterator[Result]:
+        """Each of the schedules in turns with the default, in the order given.
+
+        Args:
+            rounds: turns of each.
+            min_ms: how long a turn lasts at least, in milliseconds.
+        """
+        from tvm.s_tir.meta_schedule.builder import BuilderInput
+        from tvm.s_tir.meta_schedule.runner import RunnerInput
+
+        pairs = [self._pair(workload, schedule) for schedule in schedules]
+        built = self._builder.build([BuilderInput(module, self._target) for module, _ in pairs])
+        width = self._devices.count if self._devices else 1
+        waiting = list(zip(schedules, pairs, built, strict=True))
+        for start in range(0, len(waiting), width):
+            running = []
+            for schedule, (_, arguments), result in waiting[start : start + width]:
+                future = None
+                if result.error_msg is None:
+                    given = RunnerInput(str(result.artifact_path), "cpu", arguments)
+                    future = self._runner(rounds, min_ms).run([given])[0]
+                running.append((schedule, future, result.error_msg))
+            for schedule, future, error in running:
+                if future is None:
+                    yield Result(schedule, None, None, None, rounds, _last_line(error))
+                else:
+                    yield _result(schedule, future.result(), rounds)
+
+    def _pair(self, workload: Workload, schedule: Schedule) -> tuple[Any, list[Any]]:
+        import tvm
+        from tvm.s_tir.meta_schedule.arg_info import ArgInfo
+
+        functions = {duel.DEFAULT: workload.default(self._unit), duel.CANDIDATE: schedule}
+        made = {name: workload.function(self._unit, each) for name, each in functions.items()}
+        module = tvm.IRModule({name: each.with_attr("global_symbol", name) for name, each in made.items()})
+        return module, [info for each in made.values() for info in ArgInfo.from_prim_func(each)]
+
+    def _runner(self, rounds: int, min_ms: int) -> Any:
+        if (rounds, min_ms) not in self._runners:
+            self._runners[rounds, min_ms] = self._new_runner(rounds, min_ms)
+        return self._runners[rounds, min_ms]
+
+    def _new_runner(self, rounds: int, min_ms: int) -> Any:
+        from tvm.s_tir.meta_schedule.runner import EvaluatorConfig, LocalRunner, RPCConfig, RPCRunner
+
+        config = EvaluatorConfig(number=1, repeat=1, min_repeat_ms=min_ms)
+        if self._devices is None:
+            return LocalRunner(
+                timeout_sec=_RUN_TIMEOUT_S,
+                evaluator_config=config,
+                f_run_evaluator=functools.partial(duel.take_turns, rounds),
+                initializer=duel.ignore_interrupts,
+            )
+        devices = self._devices
+        return RPCRunner(
+            RPCConfig(devices.host, devices.port, devices.key, session_timeout_sec=int(_RUN_TIMEOUT_S)),
+            evaluator_config=config,
+            f_run_evaluator=functools.partial(duel.take_turns_remotely, rounds),
+            max_workers=devices.count,
+            initializer=duel.ignore_interrupts,
+        )
+
+
+def _result(schedule: Schedule, measured: Any, rounds: int) -> Result:
+    if measured.error_msg is not None:
+        return Result(schedule, None, None, None, rounds, _last_line(str(measured.error_msg)))
+    seconds = [float(each) for each in measured.run_secs]
+    default, candidate = seconds[::2], seconds[1::2]
+    ratio = statistics.median(a / b for a, b in zip(default, candidate, strict=True))
+    return Result(schedule, statistics.median(default), statistics.median(candidate), ratio, rounds)
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no message"
