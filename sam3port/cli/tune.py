@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sam3port.tuning.components import Work
     from sam3port.tuning.database import Database
     from sam3port.tuning.devices import Devices
+    from sam3port.tuning.record import Record
 
 
 @click.command("tune")
@@ -64,8 +65,8 @@ def tune(
 ) -> int:
     """Measure schedules for the kernels of the COMPONENTs (all of them by default), and keep the best.
 
-    `sam3port build` uses what lies in the user's cache; another --database is given to it with --tuned. What was measured
-    before is not measured again. Ctrl-C keeps what was measured. Leave the machine idle meanwhile.
+    `sam3port build` uses what lies in the user's cache; another --database is given to it with --tuned. Nothing is
+    measured twice. Ctrl-C keeps what was measured. Leave the machine idle meanwhile.
     """
     from sam3port.cli.tune_report import content, print_table
     from sam3port.port.request import BuildRequest, known_components
@@ -80,12 +81,13 @@ def tune(
     devices = find_devices(*rpc) if rpc else None
     kept = Database(database or user_database())
     kept.check_writable()
-    done: list[tuple[Work, Any]] = []
+    known = kept.records()
+    done: list[tuple[Work, Record]] = []
     interrupted = False
     with tempfile.TemporaryDirectory(prefix="sam3port-tune-") as folder:
         works = _works(request, Path(folder), jobs)[:workloads]
         try:
-            _search(request, works, kept, devices, threads, trials, seed, jobs or 2, Path(folder), done)
+            _search(request, works, kept, known, devices, threads, trials, seed, jobs or 2, Path(folder), done)
         except KeyboardInterrupt:
             interrupted = True
     if as_json:
@@ -133,13 +135,14 @@ def _search(
     request: BuildRequest,
     works: list[Work],
     kept: Database,
+    known: list[Record],
     devices: Devices | None,
     threads: int | None,
     trials: int,
     seed: int,
     jobs: int,
     folder: Path,
-    done: list[tuple[Work, Any]],
+    done: list[tuple[Work, Record]],
 ) -> None:
     import importlib.metadata
 
@@ -157,7 +160,7 @@ def _search(
     if devices is None:
         about["threads"] = str(configure_threads(threads))
     meter = Meter(target, unit, folder, devices, jobs)
-    search = Search(meter, unit, machine, about, kept.records(), kept.add)
+    search = Search(meter, unit, machine, about, known, kept.add)
     plans = [plan(work.workload, unit, trials, seed) for work in works]
     with show(machine, devices, sum(len(search.missing(each)) for each in plans)) as progress:
         for work, each in zip(works, plans, strict=True):

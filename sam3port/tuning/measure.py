@@ -40,6 +40,15 @@ class Result:
     problem: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The default and another schedule of a workload, compiled."""
+
+    given: Any
+    """MetaSchedule's ``RunnerInput``; None: it cannot be compiled, see `problem`."""
+    problem: str
+
+
 class Meter:
     """Has schedules measured."""
 
@@ -52,17 +61,9 @@ class Meter:
             devices: where to run; None: here.
             jobs: processes that compile.
         """
-        from tvm.s_tir.meta_schedule.builder import LocalBuilder
-
-        self._target, self._unit, self._folder, self._devices = target, unit, folder, devices
-        self._builder = LocalBuilder(
-            max_workers=jobs,
-            timeout_sec=_BUILD_TIMEOUT_S,
-            f_build=duel.build_pair,
-            f_export=functools.partial(duel.export_pair, str(folder)),
-            initializer=duel.ignore_interrupts,
-        )
+        self._target, self._unit, self._folder, self._devices, self._jobs = target, unit, folder, devices, jobs
         self._runners: dict[tuple[int, int], Any] = {}
+        self._pairs: dict[tuple[str, Schedule], _Pair] = {}
 
     def measure(self, workload: Workload, schedules: Sequence[Schedule], rounds: int, min_ms: int) -> Iterator[Result]:
         """Each of the schedules in turns with the default, in the order given.
@@ -71,26 +72,47 @@ class Meter:
             rounds: turns of each.
             min_ms: how long a turn lasts at least, in milliseconds.
         """
+        self._build(workload, schedules)
+        width = self._devices.count if self._devices else 1
+        for start in range(0, len(schedules), width):
+            now = schedules[start : start + width]
+            built = [self._pairs[workload.key, schedule] for schedule in now]
+            runner = self._runner(rounds, min_ms)
+            futures = [None if pair.given is None else runner.run([pair.given])[0] for pair in built]
+            for schedule, pair, future in zip(now, built, futures, strict=True):
+                if future is None:
+                    yield Result(schedule, None, None, None, rounds, pair.problem)
+                else:
+                    yield _result(schedule, future.result(), rounds)
+
+    def _build(self, workload: Workload, schedules: Sequence[Schedule]) -> None:
         from tvm.s_tir.meta_schedule.builder import BuilderInput
         from tvm.s_tir.meta_schedule.runner import RunnerInput
 
-        pairs = [self._pair(workload, schedule) for schedule in schedules]
+        missing = [each for each in schedules if (workload.key, each) not in self._pairs]
+        if not missing:
+            return
+        pairs = [self._pair(workload, schedule) for schedule in missing]
         built = self._builder.build([BuilderInput(module, self._target) for module, _ in pairs])
-        width = self._devices.count if self._devices else 1
-        waiting = list(zip(schedules, pairs, built, strict=True))
-        for start in range(0, len(waiting), width):
-            running = []
-            for schedule, (_, arguments), result in waiting[start : start + width]:
-                future = None
-                if result.error_msg is None:
-                    given = RunnerInput(str(result.artifact_path), "cpu", arguments)
-                    future = self._runner(rounds, min_ms).run([given])[0]
-                running.append((schedule, future, result.error_msg))
-            for schedule, future, error in running:
-                if future is None:
-                    yield Result(schedule, None, None, None, rounds, _last_line(error))
-                else:
-                    yield _result(schedule, future.result(), rounds)
+        for schedule, (_, arguments), result in zip(missing, pairs, built, strict=True):
+            failed = result.error_msg is not None
+            self._pairs[workload.key, schedule] = _Pair(
+                None if failed else RunnerInput(str(result.artifact_path), "cpu", arguments),
+                _last_line(str(result.error_msg)) if failed else "",
+            )
+
+    @functools.cached_property
+    def _builder(self) -> Any:
+        """Made when there is something to build: it starts a process."""
+        from tvm.s_tir.meta_schedule.builder import LocalBuilder
+
+        return LocalBuilder(
+            max_workers=self._jobs,
+            timeout_sec=_BUILD_TIMEOUT_S,
+            f_build=duel.build_pair,
+            f_export=functools.partial(duel.export_pair, str(self._folder)),
+            initializer=duel.ignore_interrupts,
+        )
 
     def _pair(self, workload: Workload, schedule: Schedule) -> tuple[Any, list[Any]]:
         import tvm

@@ -1,0 +1,86 @@
+"""A model whose every kernel has another schedule than the usual computes the same."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import tvm
+from tvm import relax, tirx
+
+from sam3port.kernels.cpu.pipeline import optimise, places
+from sam3port.kernels.cpu.schedules import Schedule
+from sam3port.kernels.cpu.tuned import TUNED, TunedSchedules, schedule_of
+from sam3port.kernels.cpu.workloads import LinearWork, Workload
+from tests.kernels.running import HOST, UNIT
+
+pytest.importorskip("torch")
+
+from tests.kernels.test_pipeline import Block, compare, imported
+
+
+def another(workload: Workload) -> Schedule:
+    """One that differs from the default in as much as possible, the packed weight's layout included."""
+    default, *others = workload.schedules(UNIT)
+
+    def differing(schedule: Schedule) -> int:
+        usual = dataclasses.asdict(default)
+        return sum(usual[name] != value for name, value in dataclasses.asdict(schedule).items())
+
+    return max(others, key=differing)
+
+
+@pytest.fixture(scope="module")
+def block() -> Any:
+    import torch
+
+    torch.manual_seed(0)
+    return Block().eval()
+
+
+def attributes(module: Any, name: str) -> list[str]:
+    functions = [f for _, f in module.functions_items() if isinstance(f, tirx.PrimFunc)]
+    return [str(f.attrs[name]) for f in functions if f.attrs is not None and name in f.attrs]
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["parameters", "constants"])
+def test_every_kernel_with_another_schedule(block: Any, keep: bool) -> None:
+    module = imported(block, decompose=False, keep=keep)
+    parameters: list[Any] = []
+    if keep:
+        module, found = relax.frontend.detach_params(module)
+    workloads = {each.workload.key: each.workload for each in places(module, HOST) if each.workload is not None}
+    kinds = {key.split()[0] for key in workloads}
+    assert kinds == {"linear", "attention", "convolution", "transposed-convolution"}
+    sizes = {key: dataclasses.asdict(another(workload)) for key, workload in workloads.items()}
+    optimised = optimise(module, HOST, tuned=TunedSchedules(sizes))
+    assert len(attributes(optimised, TUNED)) == len(workloads)
+    assert sum(text.startswith("tuned: ") for text in attributes(optimised, "sam3port.schedule")) == len(workloads)
+    machine = relax.VirtualMachine(tvm.compile(optimised, target=HOST), tvm.cpu())
+    if keep:
+        parameters = list(machine["main_transform_params"](found["main"]))
+    compare(machine, block, parameters)
+
+
+def test_nothing_is_marked_without_records(block: Any) -> None:
+    module, _ = relax.frontend.detach_params(imported(block, decompose=False, keep=True))
+    assert attributes(optimise(module, HOST), TUNED) == []
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"rows": 99, "vectors": 2, "unroll": 4, "block_rows": 96, "chunk": 128, "window": 32768},
+        {"rows": 6, "vectors": 2},
+        {"rows": 6, "vectors": 2, "value_vectors": 2, "unroll": 4, "block_queries": 96, "block_keys": 256},
+    ],
+)
+def test_a_schedule_that_does_not_fit_is_not_used(sizes: dict[str, int]) -> None:
+    work = LinearWork(30, 40, 50)
+    assert TunedSchedules({work.key: sizes}).find(work, UNIT) is None
+
+
+def test_a_schedule_is_what_its_fields_say() -> None:
+    schedule = LinearWork(30, 40, 50).default(UNIT)
+    assert schedule_of(dataclasses.asdict(schedule)) == schedule
