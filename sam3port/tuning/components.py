@@ -33,14 +33,13 @@ def find_work(folders: Mapping[str, Path], target: Any) -> list[Work]:
         folders: by component, where a build left it.
         target: the ``tvm.target.Target`` that it is for.
     """
-    from sam3port.kernels.cpu.pipeline import places
+    from sam3port.kernels.cpu.pipeline import tunable
     from sam3port.port.ir import load
     from sam3port.port.stage import RELAX
 
     found: dict[str, Work] = {}
     for name, folder in folders.items():
-        for place in places(load(folder / RELAX), target):
-            if place.workload is not None:
-                work = found.setdefault(place.workload.key, Work(place.workload, place.flops or 0))
-                work.calls[name] = work.calls.get(name, 0) + 1
+        for workload, flops in tunable(load(folder / RELAX), target):
+            work = found.setdefault(workload.key, Work(workload, flops))
+            work.calls[name] = work.calls.get(name, 0) + 1
     return sorted(found.values(), key=lambda work: (-work.total, work.workload.key))

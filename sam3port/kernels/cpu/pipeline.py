@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
 import tvm
 from tvm import relax
 from tvm.target import Target
@@ -9,9 +13,9 @@ from tvm.target import Target
 from sam3port.kernels.cpu.default_schedule import default_schedule
 from sam3port.kernels.cpu.dispatch import dispatch, find
 from sam3port.kernels.cpu.legalise import LEGALISATIONS
-from sam3port.kernels.cpu.patterns.graph import Replacement
-from sam3port.kernels.cpu.tuned import UNTUNED, TunedSchedules
+from sam3port.kernels.cpu.tuned import TUNED, UNTUNED, TunedSchedules
 from sam3port.kernels.cpu.vector_unit import vector_unit
+from sam3port.kernels.cpu.workloads import Workload
 
 
 def optimise(
@@ -49,11 +53,39 @@ def optimise(
         return tvm.transform.Sequential(passes, name="sam3port.cpu.optimise")(mod)
 
 
-def places(mod: tvm.IRModule, target: Target) -> list[Replacement]:
-    """Every place in `mod` where `optimise` puts a kernel."""
+def tunable(mod: tvm.IRModule, target: Target) -> list[tuple[Workload, int]]:
+    """The work of every call of a kernel in `mod` as `optimise` leaves it, where there is a choice of schedules.
+
+    Returns:
+        Each with its FLOPs.
+    """
+    unit = vector_unit(target)
     tidy = tvm.transform.Sequential(_tidied())(mod)
-    functions = [function for _, function in tidy.functions_items() if isinstance(function, relax.Function)]
-    return [place for function in functions for place in find(function, vector_unit(target))]
+    places = [place for function in _relax_functions(tidy) for place in find(function, unit)]
+    work = {place.workload.key: place.workload for place in places if place.workload is not None}
+    # Some of them are for naught: an attention takes the place of products. So all get the usual schedule as if it had
+    # been measured, and those that are left say what they are.
+    usual = TunedSchedules({key: asdict(each.default(unit)) for key, each in work.items()})
+    done = dispatch(target, usual)(tidy)
+    left = []
+    for function in _relax_functions(done):
+        for call in _calls(function):
+            attributes = done[call.args[0]].attrs
+            if TUNED in attributes:
+                left.append((work[str(attributes[TUNED])], int(attributes["sam3port.flops"])))
+    return left
+
+
+def _relax_functions(mod: tvm.IRModule) -> list[relax.Function]:
+    return [function for _, function in mod.functions_items() if isinstance(function, relax.Function)]
+
+
+def _calls(function: relax.Function) -> Iterator[Any]:
+    for block in function.body.blocks:
+        for binding in block.bindings:
+            value = binding.value
+            if isinstance(value, relax.Call) and getattr(value.op, "name", "") == "relax.call_tir":
+                yield value
 
 
 def _tidied() -> list[tvm.transform.Pass]:

@@ -13,7 +13,7 @@ from sam3port.kernels.cpu.vector_unit import VectorUnit
 from sam3port.kernels.cpu.workloads import Workload, described
 
 TUNED: Final = "sam3port.tuned"
-"""Attribute of the functions that were made with a measured schedule."""
+"""Attribute of the functions that were made with a measured schedule: the workload's key."""
 
 
 class TunedSchedules:
@@ -54,8 +54,8 @@ def schedule_of(sizes: Mapping[str, int]) -> Schedule | None:
     return None
 
 
-def marked(function: tirx.PrimFunc, schedule: Schedule | None) -> tirx.PrimFunc:
-    """`function`, which says from now on that its schedule was measured, if one was."""
-    if schedule is None:
+def marked(function: tirx.PrimFunc, schedule: Schedule | None, workload: Workload | None) -> tirx.PrimFunc:
+    """`function`, which says from now on that its schedule was measured, and for what, if one was."""
+    if schedule is None or workload is None:
         return function
-    return function.with_attr({TUNED: 1, "sam3port.schedule": f"tuned: {described(schedule)}"})
+    return function.with_attr({TUNED: workload.key, "sam3port.schedule": f"tuned: {described(schedule)}"})

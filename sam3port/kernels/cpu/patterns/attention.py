@@ -220,7 +220,7 @@ def _replacement(
         arguments = [g.reshaped(builder, new(operand.expr), operand.shape) for operand in operands]
         if bias is not None:
             arguments.append(g.reshaped(builder, new(bias), bias_shape))
-        kernel = builder.add_func(marked(attention_func(inner, unit, schedule), schedule), "attention")
+        kernel = builder.add_func(marked(attention_func(inner, unit, schedule), schedule, workload), "attention")
         result_shape = (
             (spec.batch, spec.heads, spec.queries, spec.value_features)
             if spec.layouts[3] == "BHLD"

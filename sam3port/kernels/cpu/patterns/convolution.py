@@ -52,7 +52,7 @@ def match_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSche
             pack = builder.add_func(packing, "pack_convolution")
             packed_type = relax.TensorType(kernels.packed_rows_shape(features, spec.depth, unit, schedule), "float32")
             packed = builder.emit(relax.call_tir(pack, [fixed], packed_type))
-        function = marked(kernels.convolution_func(own, unit, steps, schedule), schedule)
+        function = marked(kernels.convolution_func(own, unit, steps, schedule), schedule, workload)
         kernel = builder.add_func(function, "_".join(["convolution", *steps]))
         flat = (batch, features, spec.pixels)
         arguments = [new(x), packed, *operands(builder, new, chain, features, flat)]
@@ -97,7 +97,7 @@ def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned
         function = kernels.transposed_convolution_func(
             own_batch, channels, size, features, (kh, kw), unit, steps, schedule
         )
-        kernel = builder.add_func(marked(function, schedule), "_".join(["transposed_convolution", *steps]))
+        kernel = builder.add_func(marked(function, schedule, workload), "_".join(["transposed_convolution", *steps]))
         source = g.reshaped(builder, new(x), (batch, channels, height * width))
         arguments = [source, packed, *operands(builder, new, chain, features, ())]
         return relax.call_tir(kernel, arguments, relax.TensorType(out_shape, "float32"))

@@ -143,7 +143,7 @@ def linear_replacement(
             matrix = g.reshaped(builder, fixed, flat)
             packed = builder.emit(relax.call_tir(pack, [matrix], relax.TensorType(packed_shape, "float32")))
         m: Any = rows if isinstance(rows, int) else tirx.Var("m", "int64")
-        function = marked(gemm.linear_func(m, n, k, unit, steps, schedule), schedule)
+        function = marked(gemm.linear_func(m, n, k, unit, steps, schedule), schedule, workload)
         kernel = builder.add_func(function, "_".join(["linear", *steps]))
         arguments = [g.reshaped(builder, new(x), (rows, k)), packed]
         for step, operand in zip((s for s in steps if "_" in s), chain.operands, strict=True):
