@@ -21,7 +21,7 @@ from sam3port.tuning.record import Kind, Machine, Record
 
 MARGIN: Final = 0.02
 """What a schedule has to be faster by. Below that, noise decides."""
-_WAVE: Final = 16
+_WAVE: Final = 8
 """Schedules that are compiled at once: what an interrupt loses at most."""
 _FIRST: Final = (3, 20)
 """Rounds, and milliseconds of a turn, of the sample;"""
