@@ -9,6 +9,7 @@ a chunk is and how large the scratch, a `ProductSchedule` says.)
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -88,6 +89,8 @@ def emit_block(
     column: Callable[[Expr, Expr, Expr, int], Expr],
     fetch: Callable[[Expr, Expr, Expr], Expr] | None = None,
     gather: Callable[[Expr, Expr, Dim], None] | None = None,
+    gather_rows: Callable[[Expr, Dim], None] | None = None,
+    element_bytes: int = 4,
 ) -> None:
     """Emits ``sums[strip, panel][i, j] = sum over k of row(strip, k, i) * column(panel, k, j)``.
 
@@ -98,14 +101,20 @@ def emit_block(
         fetch: ``(panel, k, column) -> element`` in memory, for the asking ahead; the panel may be the one after the
             last (an address is computed, nothing is read).
         gather: ``(panel, first, steps)`` puts a panel's chunk where `column` finds it, before the strips read it.
+        gather_rows: ``(first, steps)`` puts a chunk of all strips where `row` finds it, before the panels pass.
+        element_bytes: of what `fetch` returns.
     """
-    with emit.serial(chunks.count) as chunk, emit.serial(panels) as panel:
+    with contextlib.ExitStack() as loops:
+        chunk = loops.enter_context(emit.serial(chunks.count))
         first, count = chunks.bound(chunk)
+        if gather_rows is not None:
+            gather_rows(first, count)
+        panel = loops.enter_context(emit.serial(panels))
         if gather is not None:
             gather(panel, first, count)
         with emit.serial(strips) as strip:
             if fetch is not None:
-                _ask_ahead(block, chunks.steps, panel + 1, first, strip, fetch)
+                _ask_ahead(block, chunks.steps, panel + 1, first, strip, fetch, element_bytes)
 
             def left(step: Expr, i: int, strip: Expr = strip, first: Expr = first, count: Dim = count) -> Expr:
                 return row(strip, first, count, step, i)
@@ -132,10 +141,11 @@ def _ask_ahead(
     first: Expr,
     strip: Expr,
     fetch: Callable[[Expr, Expr, Expr], Expr],
+    element_bytes: int,
 ) -> None:
     """Each strip asks for its share of the next panel's chunk."""
-    floats, columns = _CACHE_LINE // 4, block.tile.columns
-    lines = emit.ceildiv(emit.ceildiv(steps * columns, floats), block.strips)
+    elements, columns = _CACHE_LINE // element_bytes, block.tile.columns
+    lines = emit.ceildiv(emit.ceildiv(steps * columns, elements), block.strips)
     with emit.serial(lines) as line:
-        at = (strip * lines + line) * floats
+        at = (strip * lines + line) * elements
         emit.prefetch(fetch(panel, first + at // columns, at % columns))

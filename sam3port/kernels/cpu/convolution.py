@@ -10,19 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tvm import tirx
 
-from sam3port.kernels.cpu import emit, epilogue
+from sam3port.kernels.cpu import bfloat16, emit, epilogue, lines, operands
 from sam3port.kernels.cpu.blocked import Block, Chunks, emit_block, even_chunks, window_panels
-from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.emit import Buffer, Dim, Expr, Parameter
 from sam3port.kernels.cpu.epilogue import Epilogue
 from sam3port.kernels.cpu.gemm import write_tile
 from sam3port.kernels.cpu.schedules import ProductSchedule, convolution_schedule
 from sam3port.kernels.cpu.tasks import tasks
 from sam3port.kernels.cpu.vector_unit import RegisterTile, VectorUnit
+
+Element = Callable[..., Expr]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,11 @@ class ConvolutionSpec:
     def depth(self) -> int:
         return self.kernel[0] * self.kernel[1] * self.channels
 
+    def words(self, unit: VectorUnit) -> int:
+        """The depth in words (see `operands`): channels are paired, not positions of the kernel."""
+        words: int = operands.words(self.channels, unit)
+        return self.kernel[0] * self.kernel[1] * words
+
     @property
     def out_height(self) -> int:
         span = self.dilation[0] * (self.kernel[0] - 1) + 1
@@ -59,35 +67,38 @@ class ConvolutionSpec:
         return self.out_height * self.out_width
 
 
-def packed_rows_shape(rows: int, depth: int, unit: VectorUnit, schedule: ProductSchedule | None = None) -> tuple[int]:
+def packed_rows_shape(rows: int, words: int, unit: VectorUnit, schedule: ProductSchedule | None = None) -> tuple[int]:
+    """Of a weight of that depth in words; its type is `operands.weight_dtype`."""
     height = (schedule or convolution_schedule(rows, None, unit)).rows
-    return (emit.ceildiv(rows, height) * depth * height,)
+    return (emit.ceildiv(rows, height) * words * height,)
 
 
 def pack_convolution(
     weight: npt.NDArray[np.float32], unit: VectorUnit, schedule: ProductSchedule | None = None
-) -> npt.NDArray[np.float32]:
+) -> npt.NDArray[Any]:
     """``weight[features, channels, kh, kw]`` in panels of features, on the host, as `pack_convolution_func`."""
     features, channels, kh, kw = weight.shape
-    flat = weight.transpose(2, 3, 1, 0).reshape(kh * kw * channels, features)
+    words = operands.host_words(weight.transpose(2, 3, 1, 0), 2, unit)
     schedule = schedule or convolution_schedule(features, None, unit)
-    return _pack_rows(flat, _chunks(schedule, channels, (kh, kw)), schedule)
+    chunks = _chunks(schedule, operands.words(channels, unit), (kh, kw))
+    return _pack_rows(words.reshape(-1, features), chunks, schedule)
 
 
 def pack_transposed(
     weight: npt.NDArray[np.float32], unit: VectorUnit, schedule: ProductSchedule | None = None
-) -> npt.NDArray[np.float32]:
+) -> npt.NDArray[Any]:
     """``weight[channels, features, kh, kw]`` of a transposed convolution, as `pack_transposed_func`."""
     channels, *rows = weight.shape
     schedule = schedule or convolution_schedule(math.prod(rows), None, unit)
-    return _pack_rows(weight.reshape(channels, -1), _channel_chunks(schedule, channels), schedule)
+    words = operands.host_words(weight.reshape(channels, -1), 0, unit)
+    return _pack_rows(words, _channel_chunks(schedule, len(words)), schedule)
 
 
-def _pack_rows(flat: npt.NDArray[np.float32], chunks: Chunks, schedule: ProductSchedule) -> npt.NDArray[np.float32]:
+def _pack_rows(flat: npt.NDArray[Any], chunks: Chunks, schedule: ProductSchedule) -> npt.NDArray[Any]:
     depth, rows = flat.shape
     height = schedule.rows
     panels = emit.ceildiv(rows, height)
-    padded = np.zeros((depth, panels * height), dtype=np.float32)
+    padded = np.zeros((depth, panels * height), flat.dtype)
     padded[:, :rows] = flat
     pieces = (padded[first : first + steps] for first, steps in chunks.known())
     return np.concatenate([piece.reshape(len(piece), panels, height).transpose(1, 0, 2).ravel() for piece in pieces])
@@ -104,12 +115,19 @@ def pack_convolution_func(
     """``(weight[features, channels, kh, kw]) -> packed[chunk, panel, (y, x, channel), feature]``."""
     kh, kw = kernel
 
-    def value(weight: Buffer, step: Expr, row: Expr) -> Expr:
-        return weight[row, step % channels, step // channels // kw, step // channels % kw]
+    words = operands.words(channels, unit)
+
+    def word(step: Expr, row: Expr, element: Element) -> Expr:
+        position = step // words
+
+        def of_channel(channel: Expr) -> Expr:
+            return element(row, row, channel, position // kw, position % kw)
+
+        return operands.weight_word(unit, channels, step % words, of_channel)
 
     schedule = schedule or convolution_schedule(features, None, unit)
-    chunks = _chunks(schedule, channels, kernel)
-    return _pack_func(features, kh * kw * channels, chunks, (features, channels, kh, kw), value, unit, schedule)
+    chunks = _chunks(schedule, words, kernel)
+    return _pack_func(features, kh * kw * words, chunks, (features, channels, kh, kw), word, unit, schedule)
 
 
 def pack_transposed_func(
@@ -118,39 +136,46 @@ def pack_transposed_func(
     """``(weight[channels, features, kh, kw]) -> packed[chunk, panel, channel, (feature, y, x)]``."""
     kh, kw = kernel
 
-    def value(weight: Buffer, step: Expr, row: Expr) -> Expr:
-        return weight[step, row // (kh * kw), row // kw % kh, row % kw]
+    words = operands.words(channels, unit)
+
+    def word(step: Expr, row: Expr, element: Element) -> Expr:
+        def of_channel(channel: Expr) -> Expr:
+            return element(row, channel, row // (kh * kw), row // kw % kh, row % kw)
+
+        return operands.weight_word(unit, channels, step, of_channel)
 
     schedule = schedule or convolution_schedule(features * kh * kw, None, unit)
-    chunks = _channel_chunks(schedule, channels)
-    return _pack_func(features * kh * kw, channels, chunks, (channels, features, kh, kw), value, unit, schedule)
+    chunks = _channel_chunks(schedule, words)
+    return _pack_func(features * kh * kw, words, chunks, (channels, features, kh, kw), word, unit, schedule)
 
 
 def _pack_func(
     rows: int,
-    depth: int,
+    words: int,
     chunks: Chunks,
     shape: tuple[int, ...],
-    value: Callable[[Buffer, Expr, Expr], Expr],
+    word: Callable[[Expr, Expr, Element], Expr],
     unit: VectorUnit,
     schedule: ProductSchedule,
 ) -> tirx.PrimFunc:
-    tile = schedule.tile(unit.lanes)
+    """``word(step, row, element)`` for every step and row; ``element(row, *index)`` is a number of the weight."""
+    tile = schedule.tile(unit.lanes, unit.step_dot)
     height = tile.rows
 
     def body(weight: Buffer, packed: Buffer) -> None:
+        def element(row: Expr, *index: Expr) -> Expr:
+            value = weight[index]
+            return tirx.if_then_else(row < rows, value, emit.constant(0.0)) if rows % height else value
+
         with emit.parallel(emit.ceildiv(rows, height)) as panel, emit.serial(chunks.count) as chunk:
             first, steps = chunks.bound(chunk)
             with emit.serial(steps) as step, emit.serial(height) as i:
-                row = panel * height + i
-                element = value(weight, first + step, row)
-                if rows % height:
-                    element = tirx.if_then_else(row < rows, element, emit.constant(0.0))
-                emit.store(packed, element, [_packed_at(rows, tile, panel, first, steps, step) + i])
+                at = _packed_at(rows, tile, panel, first, steps, step) + i
+                emit.store(packed, word(first + step, panel * height + i, element), [at])
 
     kernel = emit.Kernel("pack weight", f"panels of {height} features")
-    packed_shape = packed_rows_shape(rows, depth, unit, schedule)
-    return emit.primfunc([("weight", shape), ("packed", packed_shape)], body, kernel=kernel)
+    packed_type = ("packed", packed_rows_shape(rows, words, unit, schedule), operands.weight_dtype(unit))
+    return emit.primfunc([("weight", shape), packed_type], body, kernel=kernel)
 
 
 def convolution_func(
@@ -162,10 +187,10 @@ def convolution_func(
     shape, unless given; the weight has to be packed for it.
     """
     schedule = schedule or convolution_schedule(spec.features, spec.pixels, unit)
-    tile = schedule.tile(unit.lanes)
-    chunks = _chunks(schedule, spec.channels, spec.kernel)
+    tile = schedule.tile(unit.lanes, unit.step_dot)
+    chunks = _chunks(schedule, operands.words(spec.channels, unit), spec.kernel)
     # The output as [batch, features, pixels]: the caller reshapes, which is free.
-    operands = epilogue.operand_shapes(steps, spec.features, (spec.batch, spec.features, spec.pixels))
+    others = epilogue.operand_shapes(steps, spec.features, (spec.batch, spec.features, spec.pixels))
 
     def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
         *extra, out = rest
@@ -177,19 +202,20 @@ def convolution_func(
 
         _emit_panels(
             spec.batch, spec.features, spec.pixels, chunks, schedule, unit, packed,
-            gather=lambda *at: _gather(spec, schedule, tile, x, *at),
+            gather=lambda *at: _gather(spec, schedule, unit, x, *at),
             write=write,
             from_memory=any(step in epilogue.EXPENSIVE_STEPS for step in steps),
         )  # fmt: skip
 
-    parameters = [
+    parameters: list[Parameter] = [
         ("x", (spec.batch, spec.channels, spec.height, spec.width)),
-        ("packed", packed_rows_shape(spec.features, spec.depth, unit, schedule)),
-        *operands,
+        ("packed", packed_rows_shape(spec.features, spec.words(unit), unit, schedule), operands.weight_dtype(unit)),
+        *others,
         ("out", (spec.batch, spec.features, spec.pixels)),
     ]
     flops = 2 * spec.batch * spec.pixels * spec.depth * spec.features
-    kernel = emit.Kernel("convolution", f"{tile}, weight packed, patches gathered in chunks", flops)
+    described = f"{tile}, {operands.packed_weight(unit)}, patches gathered in chunks"
+    kernel = emit.Kernel("convolution", described, flops)
     return emit.primfunc(parameters, body, kernel=kernel)
 
 
@@ -212,8 +238,9 @@ def transposed_convolution_func(
     kh, kw = kernel
     rows, pixels = features * kh * kw, height * width
     schedule = schedule or convolution_schedule(rows, pixels, unit)
-    tile = schedule.tile(unit.lanes)
-    operands = epilogue.operand_shapes(steps, features, ())
+    tile = schedule.tile(unit.lanes, unit.step_dot)
+    words = operands.words(channels, unit)
+    others = epilogue.operand_shapes(steps, features, ())
 
     def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
         *extra, out = rest
@@ -233,29 +260,36 @@ def transposed_convolution_func(
                     start = pixel + j * tile.lanes
                     at = channel * tile.columns + j * tile.lanes
 
-                    def whole(channel: Expr = channel, start: Expr = start, at: Expr = at) -> None:
-                        emit.store(patches, emit.load(x, [item, first + channel, start], tile.lanes), [at], tile.lanes)
+                    def word(pixel: Expr, lanes: int, channel: Expr = channel) -> Expr:
+                        def of_channel(channel: Expr) -> Expr:
+                            return emit.load(x, [item, channel, pixel], lanes)
 
-                    def ragged(channel: Expr = channel, start: Expr = start, at: Expr = at) -> None:
+                        return operands.word(unit, channels, first + channel, of_channel, lanes)
+
+                    def whole(word: Any = word, start: Expr = start, at: Expr = at) -> None:
+                        emit.store(patches, word(start, tile.lanes), [at], tile.lanes)
+
+                    def ragged(word: Any = word, start: Expr = start, at: Expr = at) -> None:
                         with emit.serial(tile.lanes) as i:
-                            emit.store(patches, x[item, first + channel, tirx.min(start + i, pixels - 1)], [at + i])
+                            emit.store(patches, word(tirx.min(start + i, pixels - 1), 1), [at + i])
 
                     full = pixels % tile.columns == 0
                     emit.when(True if full else start + tile.lanes <= pixels, whole, ragged)
 
         _emit_panels(
-            batch, rows, pixels, _channel_chunks(schedule, channels), schedule, unit, packed,
+            batch, rows, pixels, _channel_chunks(schedule, words), schedule, unit, packed,
             gather=gather, write=write, from_memory=True,
         )  # fmt: skip
 
-    parameters = [
+    parameters: list[Parameter] = [
         ("x", (batch, channels, pixels)),
-        ("packed", packed_rows_shape(rows, channels, unit, schedule)),
-        *operands,
+        ("packed", packed_rows_shape(rows, words, unit, schedule), operands.weight_dtype(unit)),
+        *others,
         ("out", (batch, features, height * kh, width * kw)),
     ]
-    described = emit.Kernel("transposed convolution", f"{tile}, weight packed", 2 * batch * rows * pixels * channels)
-    return emit.primfunc(parameters, body, kernel=described)
+    flops = 2 * batch * rows * pixels * channels
+    kernel_of = emit.Kernel("transposed convolution", f"{tile}, {operands.packed_weight(unit)}", flops)
+    return emit.primfunc(parameters, body, kernel=kernel_of)
 
 
 def _emit_panels(
@@ -277,7 +311,7 @@ def _emit_panels(
         gather: ``(item, first pixel, patches, first step, steps)``.
         write: ``(item, row, pixel, value, lanes)``.
     """
-    tile = schedule.tile(unit.lanes)
+    tile = schedule.tile(unit.lanes, unit.step_dot)
     panels = emit.ceildiv(pixels, tile.columns)
     strips = emit.ceildiv(rows, tile.rows)
     block_strips = emit.ceildiv(strips, emit.ceildiv(rows, schedule.block_rows))
@@ -293,18 +327,33 @@ def _emit_panels(
         first_strip = emit.bind((task % row_blocks) * block_strips)
         own = emit.bind(emit.minimum(width, panels - left))
         own_strips = emit.bind(emit.minimum(block_strips, strips - first_strip))
-        patches = emit.scratch((chunks.steps * tile.columns,))
+        patches = emit.scratch((chunks.steps * tile.columns,), operands.word_dtype(unit))
         block = Block(tile, block_strips, emit.scratch((width * block_strips * tile.rows * tile.columns,)))
+
+        near = emit.scratch((block_strips * chunks.steps * tile.rows,)) if unit.widens else None
+
+        def widen(first: Expr, steps: Dim) -> None:
+            """The chunk's weights of all strips, which lie one after the other."""
+            start = emit.bind(_packed_at(rows, tile, first_strip, first, steps, 0))
+
+            def some(at: Expr, lanes: int) -> None:
+                emit.store(near, bfloat16.widen(emit.load(packed, [start + at], lanes), lanes), [at], lanes)
+
+            lines.each(own_strips * steps * tile.rows, tile.lanes, some)
+
+        def weight(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int) -> Expr:
+            if near is not None:
+                return near[(strip * steps + step) * tile.rows + i]
+            return packed[_packed_at(rows, tile, first_strip + strip, first, steps, step) + i]
 
         emit_block(
             block, own_strips, own, chunks,
-            row=lambda strip, first, steps, step, i: packed[
-                _packed_at(rows, tile, first_strip + strip, first, steps, step) + i
-            ],
+            row=weight,
             column=lambda _panel, _first, step, j: emit.load(
                 patches, [step * tile.columns + j * tile.lanes], tile.lanes
             ),
             gather=lambda panel, first, steps: gather(item, (left + panel) * tile.columns, patches, first, steps),
+            gather_rows=None if near is None else widen,
         )  # fmt: skip
         with emit.serial(own_strips) as strip, emit.serial(own) as panel:
             top, column = (first_strip + strip) * tile.rows, (left + panel) * tile.columns
@@ -320,7 +369,7 @@ def _channel_chunks(schedule: ProductSchedule, channels: int) -> Chunks:
 
 
 def _chunks(schedule: ProductSchedule, channels: int, kernel: tuple[int, int]) -> Chunks:
-    """Some channels at one position of the kernel, or some positions with all their channels."""
+    """Some channels at one position of the kernel, or some positions with all their channels; in words of channels."""
     positions = kernel[0] * kernel[1]
     if channels > schedule.chunk:
         parts = _channel_chunks(schedule, channels)
@@ -342,7 +391,7 @@ def _chunks(schedule: ProductSchedule, channels: int, kernel: tuple[int, int]) -
 def _gather(
     spec: ConvolutionSpec,
     schedule: ProductSchedule,
-    tile: RegisterTile,
+    unit: VectorUnit,
     x: Buffer,
     item: Expr,
     first: Expr,
@@ -351,25 +400,32 @@ def _gather(
     steps: Dim,
 ) -> None:
     """A chunk of the patches of a panel: ``patches[k - first_step, pixel]``, zero outside the image."""
-    kw = spec.kernel[1]
+    kw, tile = spec.kernel[1], schedule.tile(unit.lanes)
     lanes = tile.lanes
-    cut = spec.channels > schedule.chunk
-    first_channel = first_step % spec.channels if cut else 0
-    channels = steps if cut else spec.channels
+    words = operands.words(spec.channels, unit)
+    cut = words > schedule.chunk
+    first_word = first_step % words if cut else 0
+    own_words = steps if cut else words
     # Each kernel position and each vector of pixels is handled for all channels at once.
-    with emit.serial(1 if cut else steps // spec.channels) as place, emit.serial(tile.vectors) as j:
-        position = emit.bind(first_step // spec.channels + place)
+    with emit.serial(1 if cut else steps // words) as place, emit.serial(tile.vectors) as j:
+        position = emit.bind(first_step // words + place)
         dy = position // kw * spec.dilation[0] - spec.padding[0]
         dx = position % kw * spec.dilation[1] - spec.padding[1]
         start = emit.bind(first + j * lanes)
         row, column = emit.bind(start // spec.out_width), emit.bind(start % spec.out_width)
         y, left = emit.bind(row * spec.stride[0] + dy), emit.bind(column * spec.stride[1] + dx)
-        line = emit.bind(place * spec.channels)
+        line = emit.bind(place * words)
 
-        def copied(j: Expr = j, y: Expr = y, left: Expr = left, line: Expr = line) -> None:
-            with emit.serial(channels) as channel:
-                at = (line + channel) * tile.columns + j * lanes
-                emit.store(patches, emit.load(x, [item, first_channel + channel, y, left], lanes), [at], lanes)
+        def store(y: Expr, left: Expr, count: int, column: Expr, line: Expr = line) -> None:
+            """`count` neighbours of the image, of all channels."""
+            with emit.serial(own_words) as word:
+                value = operands.word(
+                    unit, spec.channels, first_word + word, lambda c: emit.load(x, [item, c, y, left], count), count
+                )
+                emit.store(patches, value, [(line + word) * tile.columns + column], count)
+
+        def copied(j: Expr = j, y: Expr = y, left: Expr = left) -> None:
+            store(y, left, lanes, j * lanes)
 
         def picked(j: Expr = j, dy: Expr = dy, dx: Expr = dx, start: Expr = start, line: Expr = line) -> None:
             with emit.serial(lanes) as i:
@@ -385,13 +441,12 @@ def _gather(
                 )
 
                 def take() -> None:
-                    with emit.serial(channels) as channel:
-                        at = (line + channel) * tile.columns + j * lanes + i
-                        emit.store(patches, x[item, first_channel + channel, source_y, source_x], [at])
+                    store(source_y, source_x, 1, j * lanes + i)
 
                 def zero() -> None:
-                    with emit.serial(channels) as channel:
-                        emit.store(patches, emit.constant(0.0), [(line + channel) * tile.columns + j * lanes + i])
+                    with emit.serial(own_words) as word:
+                        at = (line + word) * tile.columns + j * lanes + i
+                        emit.store(patches, operands.no_word(unit), [at])
 
                 emit.when(inside, take, zero)
 

@@ -69,9 +69,15 @@ def find(function: relax.Function, unit: VectorUnit, tuned: TunedSchedules = UNT
     return list(found.values())
 
 
-def dispatch(target: Target, tuned: TunedSchedules = UNTUNED) -> tvm.transform.Pass:
-    """A module pass: known operators become calls of kernels made for `target`; the rest stays as it is."""
-    unit = vector_unit(target)
+def dispatch(target: Target, tuned: TunedSchedules = UNTUNED, dtype: str = "float32") -> tvm.transform.Pass:
+    """A module pass: known operators become calls of kernels made for `target`; the rest stays as it is.
+
+    Args:
+        target: of kind llvm.
+        tuned: schedules that were measured; all other kernels' are computed from their shapes.
+        dtype: what products are computed in; everything else is float32.
+    """
+    unit = vector_unit(target, dtype)
 
     def transform(mod: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
         for name, function in list(mod.functions_items()):

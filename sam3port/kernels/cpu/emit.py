@@ -23,6 +23,10 @@ Dim = Any
 """An int, or a symbolic ``tirx.Var`` of type int64."""
 
 
+Parameter = tuple[str, Sequence[Dim]] | tuple[str, Sequence[Dim], str]
+"""Name, shape and, where it is not float32, type."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """What a kernel says about itself, for `sam3port.port.explain`."""
@@ -35,15 +39,22 @@ class Kernel:
 
 
 def primfunc(
-    parameters: Sequence[tuple[str, Sequence[Dim]]],
+    parameters: Sequence[Parameter],
     body: Callable[..., None],
     dtype: str = "float32",
     kernel: Kernel | None = None,
 ) -> tirx.PrimFunc:
-    """A finished kernel: no pass will schedule or fuse it. `body` gets one buffer for each parameter."""
+    """A finished kernel: no pass will schedule or fuse it. `body` gets one buffer for each parameter.
+
+    Args:
+        parameters: name, shape and, where it is not `dtype`, the type of each.
+    """
     with IRBuilder() as builder, T.prim_func(is_private=True, s_tir=True):
         T.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True, "op_pattern": OPAQUE, **_described(kernel)})
-        buffers = [T.arg(label, T.buffer(tuple(shape), dtype, layout=None)) for label, shape in parameters]
+        buffers = [
+            T.arg(label, T.buffer(tuple(shape), own[0] if own else dtype, layout=None))
+            for label, shape, *own in parameters
+        ]
         body(*buffers)
     function = builder.get()
     # Passes over call_tir expect a block at the root of every function, and the builder adds none.

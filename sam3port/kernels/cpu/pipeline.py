@@ -19,7 +19,12 @@ from sam3port.kernels.cpu.workloads import Workload
 
 
 def optimise(
-    mod: tvm.IRModule, target: Target, *, lift_parameters: bool = True, tuned: TunedSchedules = UNTUNED
+    mod: tvm.IRModule,
+    target: Target,
+    *,
+    lift_parameters: bool = True,
+    tuned: TunedSchedules = UNTUNED,
+    dtype: str = "float32",
 ) -> tvm.IRModule:
     """Kernels where there are some, everything else fused and scheduled.
 
@@ -30,11 +35,13 @@ def optimise(
             on parameters, the packing of weights above all, into ``<name>_transform_params``, which is to be run
             once; ``<name>`` then takes what it returns in place of the parameters.
         tuned: schedules that were measured; all other kernels' are computed from their shapes.
+        dtype: what products are computed in, ``float32`` or ``bfloat16``; everything else, and what goes in and out,
+            is float32.
 
     Raises:
         UsageError: the target is no CPU that LLVM compiles for.
     """
-    passes = [*_tidied(), dispatch(target, tuned)]
+    passes = [*_tidied(), dispatch(target, tuned, dtype)]
     if lift_parameters and _keeps_parameters(mod):
         passes.append(relax.transform.LiftTransformParams())
     passes += [

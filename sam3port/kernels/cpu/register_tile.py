@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sam3port.kernels.cpu import emit
+from sam3port.kernels.cpu import dot, emit
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.vector_unit import RegisterTile
 
@@ -76,7 +77,10 @@ def sum_steps(
     row: Callable[[Expr, int], Expr],
     column: Callable[[Expr, int], Expr],
 ) -> Held:
-    """Emits the sums of ``row(k, i) * column(k, j)`` over `count` steps k from `first` on, kept in registers."""
+    """Emits the sums of ``row(k, i) * column(k, j)`` over `count` steps k from `first` on, kept in registers.
+
+    Where the tile has an instruction for pairs of bfloat16, rows and columns are words (uint32) of two numbers each.
+    """
     lanes = tile.lanes
     # One array for each row: an array over 1 KiB would leave the stack, and with it the registers.
     sums = [emit.scratch((tile.columns,)) for _ in range(tile.rows)]
@@ -90,17 +94,22 @@ def sum_steps(
         for i in range(tile.rows):
             element = emit.bind(emit.broadcast(row(k, i), lanes))
             for j in range(tile.vectors):
-                emit.store(sums[i], held(i, j) + element * columns[j], [j * lanes], lanes)
+                if tile.dot:
+                    value = dot.multiply_add(held(i, j), element, columns[j], lanes)
+                else:
+                    value = held(i, j) + element * columns[j]
+                emit.store(sums[i], value, [j * lanes], lanes)
 
     each_vector(tile, lambda i, j: emit.store(sums[i], zero, [j * lanes], lanes))
     rounds = count // tile.unroll
-    if not (isinstance(count, int) and rounds == 0):
-        with emit.serial(rounds) as step:
-            for u in range(tile.unroll):
-                one(first + step * tile.unroll + u)
-    if not (isinstance(count, int) and count % tile.unroll == 0):
-        with emit.serial(count % tile.unroll) as step:
-            one(first + rounds * tile.unroll + step)
+    with dot.imported(tile.dot, lanes) if tile.dot else contextlib.nullcontext():
+        if not (isinstance(count, int) and rounds == 0):
+            with emit.serial(rounds) as step:
+                for u in range(tile.unroll):
+                    one(first + step * tile.unroll + u)
+        if not (isinstance(count, int) and count % tile.unroll == 0):
+            with emit.serial(count % tile.unroll) as step:
+                one(first + rounds * tile.unroll + step)
     return held
 
 

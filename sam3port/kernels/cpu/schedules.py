@@ -42,8 +42,8 @@ class ProductSchedule:
     window: int = WINDOW
     """Sums that wait in memory, at most."""
 
-    def tile(self, lanes: int) -> RegisterTile:
-        return RegisterTile(self.rows, self.vectors, lanes, self.unroll)
+    def tile(self, lanes: int, dot: str = "") -> RegisterTile:
+        return RegisterTile(self.rows, self.vectors, lanes, self.unroll, dot)
 
     def problem(self, unit: VectorUnit) -> str | None:
         """Why the target cannot be expected to be good at it; None if it can."""

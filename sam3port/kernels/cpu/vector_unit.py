@@ -9,6 +9,7 @@ from tvm.target import Target
 from tvm.target.codegen import target_has_features
 
 from sam3port.errors import UsageError
+from sam3port.kernels.cpu.dot import AVX512_BF16, NEON_BF16
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +21,21 @@ class RegisterTile:
     lanes: int
     unroll: int = 1
     """Steps of the inner dimension in one round of the loop."""
+    dot: str = ""
+    """Instruction of `sam3port.kernels.cpu.dot` for a step that is a pair of bfloat16; empty: a step is a float32."""
 
     @property
     def columns(self) -> int:
         return self.vectors * self.lanes
 
     def __str__(self) -> str:
-        return f"{self.rows} x {self.columns} in registers of {self.lanes}"
+        pairs = f", pairs of bfloat16 by {self.dot}" if self.dot else ""
+        return f"{self.rows} x {self.columns} in registers of {self.lanes}{pairs}"
 
 
 @dataclass(frozen=True, slots=True)
 class VectorUnit:
-    """float32 vector registers of a CPU."""
+    """float32 vector registers of a CPU, and what products are computed in with them."""
 
     lanes: int
     """float32 elements of one register."""
@@ -42,6 +46,25 @@ class VectorUnit:
     """Of the inner loop. On x86, 4: fewer instructions beside the multiplications, which counts where a core's front
     end is shared with another thread. LLVM's scheduler for aarch64 loads the operands of all four steps at once and
     spills sums for it."""
+    dtype: str = "float32"
+    """What the operands of products are rounded to, ``float32`` or ``bfloat16``. Sums are float32 in any case."""
+    dot: str = ""
+    """The CPU's instruction for pairs of bfloat16, see `sam3port.kernels.cpu.dot`; empty: it has none."""
+
+    @property
+    def pairs(self) -> bool:
+        """Whether a step of a product is a pair of bfloat16."""
+        return self.dtype == "bfloat16" and bool(self.dot)
+
+    @property
+    def step_dot(self) -> str:
+        """The instruction that products use, for `RegisterTile.dot`."""
+        return self.dot if self.pairs else ""
+
+    @property
+    def widens(self) -> bool:
+        """Whether weights are kept as bfloat16 and become float32 before they are multiplied."""
+        return self.dtype == "bfloat16" and not self.dot
 
     @property
     def _accumulators(self) -> int:
@@ -67,13 +90,17 @@ class VectorUnit:
             height = min(height, rows)
             # 200 rows by 6 leave 2 over; 7 of them by 4 would waste none. Prefer even shares.
             height = math.ceil(rows / math.ceil(rows / height))
-        return RegisterTile(rows=height, vectors=vectors, lanes=self.lanes, unroll=self.unroll)
+        return RegisterTile(height, vectors, self.lanes, self.unroll, self.step_dot)
 
 
-def vector_unit(target: Target) -> VectorUnit:
+def vector_unit(target: Target, dtype: str = "float32") -> VectorUnit:
     """Reads the target's features.
 
     ``llvm_get_vector_width`` is no help: it answers 512 for every x86-64, SSE2 included.
+
+    Args:
+        target: of kind llvm.
+        dtype: what products shall be computed in.
 
     Raises:
         UsageError: the target is no CPU that LLVM compiles for.
@@ -88,15 +115,17 @@ def vector_unit(target: Target) -> VectorUnit:
     def has(feature: str) -> bool:
         return bool(target_has_features(feature, target))
 
+    dot = AVX512_BF16 if has("avx512bf16") else ""
     if has("avx512f") and has("avx512vl"):
         # LLVM splits 512-bit values on CPUs tuned for 256 bits, which would spill a tile made for 512.
-        return VectorUnit(lanes=8 if has("prefer-256-bit") else 16, registers=32, cores=cores, unroll=4)
+        lanes = 8 if has("prefer-256-bit") else 16
+        return VectorUnit(lanes, registers=32, cores=cores, unroll=4, dtype=dtype, dot=dot)
     if has("avx512f"):
-        return VectorUnit(lanes=16, registers=32, cores=cores, unroll=4)
+        return VectorUnit(lanes=16, registers=32, cores=cores, unroll=4, dtype=dtype, dot=dot)
     if has("avx2") or has("avx"):
-        return VectorUnit(lanes=8, registers=16, cores=cores, unroll=4)
+        return VectorUnit(lanes=8, registers=16, cores=cores, unroll=4, dtype=dtype)
     if has("neon"):
-        return VectorUnit(lanes=4, registers=32, cores=cores)
+        return VectorUnit(lanes=4, registers=32, cores=cores, dtype=dtype, dot=NEON_BF16 if has("bf16") else "")
     if has("sse2"):
-        return VectorUnit(lanes=4, registers=16, cores=cores, unroll=4)
-    return VectorUnit(lanes=1, registers=16, cores=cores)
+        return VectorUnit(lanes=4, registers=16, cores=cores, unroll=4, dtype=dtype)
+    return VectorUnit(lanes=1, registers=16, cores=cores, dtype=dtype)

@@ -9,6 +9,7 @@ from tvm.ir.expr import GenericConst
 
 from sam3port.kernels.cpu import convolution as kernels
 from sam3port.kernels.cpu.convolution import ConvolutionSpec
+from sam3port.kernels.cpu.operands import weight_dtype, words
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
 from sam3port.kernels.cpu.patterns.linear import Chain, follow, linear_replacement
@@ -50,7 +51,8 @@ def match_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSche
         else:
             packing = kernels.pack_convolution_func(features, channels, (kh, kw), unit, schedule)
             pack = builder.add_func(packing, "pack_convolution")
-            packed_type = relax.TensorType(kernels.packed_rows_shape(features, spec.depth, unit, schedule), "float32")
+            packed_shape = kernels.packed_rows_shape(features, spec.words(unit), unit, schedule)
+            packed_type = relax.TensorType(packed_shape, weight_dtype(unit))
             packed = builder.emit(relax.call_tir(pack, [fixed], packed_type))
         function = marked(kernels.convolution_func(own, unit, steps, schedule), schedule, workload)
         kernel = builder.add_func(function, "_".join(["convolution", *steps]))
@@ -90,8 +92,8 @@ def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned
         else:
             packing = kernels.pack_transposed_func(channels, features, (kh, kw), unit, schedule)
             pack = builder.add_func(packing, "pack_transposed")
-            packed_shape = kernels.packed_rows_shape(features * kh * kw, channels, unit, schedule)
-            packed_type = relax.TensorType(packed_shape, "float32")
+            packed_shape = kernels.packed_rows_shape(features * kh * kw, words(channels, unit), unit, schedule)
+            packed_type = relax.TensorType(packed_shape, weight_dtype(unit))
             packed = builder.emit(relax.call_tir(pack, [fixed], packed_type))
         own_batch = batch if isinstance(batch, int) else tirx.Var("n", "int64")
         function = kernels.transposed_convolution_func(

@@ -8,7 +8,7 @@ from typing import Any
 from tvm import relax, tirx
 from tvm.ir.expr import GenericConst
 
-from sam3port.kernels.cpu import gemm
+from sam3port.kernels.cpu import gemm, operands
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
 from sam3port.kernels.cpu.tuned import TunedSchedules, marked
@@ -141,7 +141,8 @@ def linear_replacement(
             packing = gemm.pack_weight_func(n, k, unit, transposed=transposed, schedule=schedule)
             pack = builder.add_func(packing, "pack_weight")
             matrix = g.reshaped(builder, fixed, flat)
-            packed = builder.emit(relax.call_tir(pack, [matrix], relax.TensorType(packed_shape, "float32")))
+            packed_type = relax.TensorType(packed_shape, operands.weight_dtype(unit))
+            packed = builder.emit(relax.call_tir(pack, [matrix], packed_type))
         m: Any = rows if isinstance(rows, int) else tirx.Var("m", "int64")
         function = marked(gemm.linear_func(m, n, k, unit, steps, schedule), schedule, workload)
         kernel = builder.add_func(function, "_".join(["linear", *steps]))

@@ -1,0 +1,94 @@
+"""Numbers rounded to bfloat16 and back, as arithmetic on the bits of float32.
+
+TVM's own bfloat16 is no help: its passes turn every value of that type into float32 or uint16 on the way, also where
+an instruction wants it. Here a bfloat16 is a uint16, or half of a uint32, that nothing but these functions reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tvm import tirx
+
+from sam3port.kernels.cpu import emit
+from sam3port.kernels.cpu.emit import Expr
+
+_SIGN_AWAY = 0x7FFFFFFF
+_INFINITY = 0x7F800000
+_QUIET = 0x00400000
+_UPPER = 0xFFFF0000
+_BELOW_HALF = 0x7FFF
+
+
+def _typed(dtype: str, lanes: int) -> str:
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
+
+
+def _number(value: int, lanes: int, dtype: str = "uint32") -> Expr:
+    return emit.broadcast(tirx.IntImm(dtype, value), lanes)
+
+
+def rounded_bits(x: Expr, lanes: int) -> Expr:
+    """uint32: the bfloat16 nearest to a float32 (ties to even) in its upper half, zero in its lower one.
+
+    Infinities stay, what is beyond the largest bfloat16 becomes one, NaN stays NaN.
+    """
+    bits = emit.bind(tirx.reinterpret(_typed("uint32", lanes), x))
+    odd = tirx.bitwise_and(tirx.shift_right(bits, _number(16, lanes)), _number(1, lanes))
+    nearest = bits + _number(_BELOW_HALF, lanes) + odd
+    # Not x != x, which the simplifier takes for never true; and rounding would carry a NaN into infinity or zero.
+    nan = tirx.bitwise_and(bits, _number(_SIGN_AWAY, lanes)) > _number(_INFINITY, lanes)
+    kept = tirx.Select(nan, tirx.bitwise_or(bits, _number(_QUIET, lanes)), nearest)
+    return emit.bind(tirx.bitwise_and(kept, _number(_UPPER, lanes)))
+
+
+def rounded(x: Expr, lanes: int) -> Expr:
+    """float32: `x` rounded to bfloat16."""
+    return tirx.reinterpret(_typed("float32", lanes), rounded_bits(x, lanes))
+
+
+def narrow(x: Expr, lanes: int = 1) -> Expr:
+    """uint16: the bits of `x` rounded to bfloat16."""
+    return tirx.Cast(_typed("uint16", lanes), tirx.shift_right(rounded_bits(x, lanes), _number(16, lanes)))
+
+
+def widen(bits: Expr, lanes: int) -> Expr:
+    """float32: the bfloat16 of these uint16, exactly."""
+    upper = tirx.shift_left(tirx.Cast(_typed("uint32", lanes), bits), _number(16, lanes))
+    return tirx.reinterpret(_typed("float32", lanes), upper)
+
+
+def pair(low: Expr, high: Expr, lanes: int = 1) -> Expr:
+    """uint32: two rounded numbers (as `rounded_bits`), `low` in the lower half."""
+    return tirx.bitwise_or(tirx.shift_right(low, _number(16, lanes)), high)
+
+
+def pairs_along(x: Expr, lanes: int) -> Expr:
+    """uint32: `lanes` pairs from ``2 * lanes`` neighbours, float32."""
+    if lanes == 1:
+        raise ValueError("a pair of scalars has no neighbours: use pair")
+    wide = emit.bind(tirx.reinterpret(_typed("uint64", lanes), rounded_bits(x, 2 * lanes)))
+    low = tirx.bitwise_and(tirx.shift_right(wide, _number(16, lanes, "uint64")), _number(0xFFFF, lanes, "uint64"))
+    high = tirx.shift_right(wide, _number(32, lanes, "uint64"))
+    return tirx.Cast(_typed("uint32", lanes), tirx.bitwise_or(low, high))
+
+
+def narrowed(array: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
+    """The bits of an array rounded to bfloat16, on the host."""
+    import ml_dtypes  # type: ignore[import-not-found,import-untyped,unused-ignore]  # comes with tvm
+
+    # A large number becoming infinite is no accident here, nor is a NaN.
+    with np.errstate(over="ignore", invalid="ignore"):
+        bits: npt.NDArray[Any] = array.astype(ml_dtypes.bfloat16).view(np.uint16)
+    return bits
+
+
+def paired(array: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.uint32]:
+    """Neighbours along `axis` as pairs in uint32, on the host; an odd one out has zero beside it."""
+    bits = np.moveaxis(narrowed(array), axis, -1).astype(np.uint32)
+    if bits.shape[-1] % 2:
+        bits = np.concatenate([bits, np.zeros((*bits.shape[:-1], 1), np.uint32)], axis=-1)
+    words = bits[..., 0::2] | (bits[..., 1::2] << np.uint32(16))
+    return np.ascontiguousarray(np.moveaxis(words, -1, axis))
