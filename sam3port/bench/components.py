@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from sam3port.bench.contest import Say, Works, compete
-from sam3port.bench.contestants import OF_ONNX, Contestant
+from sam3port.bench.contestants import OF_ONNX, Contestant, cannot
 from sam3port.bench.figures import Absent, Results, largest_difference
 from sam3port.bench.preparation import prepared
 from sam3port.verify.cases import FIRST_SEED
@@ -75,7 +75,7 @@ def _write_inputs(setup: Setup, name: str) -> Path:
 
 def _bench(setup: Setup, name: str, built: Path, inputs: Path, results: Results) -> None:
     folder = setup.folder / name
-    onnx = [contestant for contestant in setup.contestants if contestant in OF_ONNX]
+    onnx = [each for each in setup.contestants if each in OF_ONNX and not cannot(each, setup.build.dtype)]
     needed = _prepare(setup, built, folder, with_onnx=bool(onnx))
     specs = setup.build.component(name).outputs(setup.build.sizes())
     request = {
@@ -90,9 +90,10 @@ def _bench(setup: Setup, name: str, built: Path, inputs: Path, results: Results)
     }
     requests = {}
     for contestant in setup.contestants:
-        if needed["problem"] and contestant in onnx:
-            setup.say(f"{contestant}: {needed['problem']}")
-            results.absent.append(Absent(name, contestant, needed["problem"]))
+        problem = cannot(contestant, setup.build.dtype) or (needed["problem"] if contestant in onnx else "")
+        if problem:
+            setup.say(f"{contestant}: {problem}")
+            results.absent.append(Absent(name, contestant, problem))
         else:
             requests[contestant] = {**request, "contestant": str(contestant)}
     reference = setup.folder / Run.FLOAT64 / inputs.name

@@ -13,7 +13,7 @@ import numpy as np
 
 from sam3port.bench.contestants import MODULES, Contestant
 from sam3port.bench.figures import Absent, Results, Row
-from sam3port.bench.limit import FLOAT32, READ
+from sam3port.bench.limit import BFLOAT16, FLOAT32, READ
 from sam3port.bench.process import ContestantFailed, Process
 from sam3port.verify.child import Outputs
 
@@ -79,8 +79,10 @@ def compete(
             stack.callback(process.kill)
             there[contestant] = process
         seconds: dict[tuple[Contestant, str], list[float]] = {}
+        limits = {FLOAT32: results.float32_limits, BFLOAT16: results.bfloat16_limits, READ: results.read_limits}
+        measured = {name: kept for name, kept in limits.items() if name in limit.flops}
         for number, order in enumerate(_orders(list(there), rounds + 1)):
-            for name, kept in ((FLOAT32, results.float32_limits), (READ, results.read_limits)):
+            for name, kept in measured.items():
                 kept.append(limit.flops[name] / min(limit.turn(name, 0.1)) / 1e9)
             for contestant in order:
                 for work in works.names if contestant in there else ():

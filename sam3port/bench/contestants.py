@@ -48,6 +48,13 @@ _PACKAGES: Final = {
 }
 
 
+def cannot(contestant: Contestant, dtype: str) -> str | None:
+    """Why it cannot compute in that type, None if it can as far as is known before it is opened."""
+    if contestant is Contestant.ONNXRUNTIME and dtype == "bfloat16":
+        return "ONNX Runtime computes in float32 on CPUs: it has no kernels for bfloat16 there, but for a mode of ARM's"
+    return None
+
+
 def missing_packages(contestant: Contestant) -> list[str]:
     """Packages that it needs and that are not installed."""
     return [name for name in _PACKAGES.get(contestant, ()) if find_spec(name) is None]

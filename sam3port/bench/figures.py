@@ -6,12 +6,14 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from sam3port.bench.contestants import Contestant
 from sam3port.verify.metrics import difference
+
+NO_INSTRUCTION: Final = "this CPU has no instruction that multiplies bfloat16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Results:
     absent: list[Absent] = field(default_factory=list)
     float32_limits: list[float] = field(default_factory=list)
     """10^9 operations a second, one for each round."""
+    bfloat16_limits: list[float] = field(default_factory=list)
+    """The same; empty where the CPU has no instruction that multiplies bfloat16."""
     read_limits: list[float] = field(default_factory=list)
     """10^9 bytes a second."""
 
@@ -95,6 +99,15 @@ class Results:
     def fma_limit(self) -> float | None:
         """10^9 operations a second in float32: the best that was seen, since a limit is what cannot be passed."""
         return max(self.float32_limits, default=None)
+
+    @property
+    def bfloat16_limit(self) -> float | None:
+        """10^9 operations a second in bfloat16; None where nothing was measured, or there is no instruction for it."""
+        return max(self.bfloat16_limits, default=None)
+
+    def limit(self, dtype: str) -> float | None:
+        """What bounds products in that type. Without an instruction for bfloat16 they are float32's multiply-adds."""
+        return self.bfloat16_limit or self.fma_limit if dtype == "bfloat16" else self.fma_limit
 
     @property
     def read_limit(self) -> float | None:
@@ -116,7 +129,8 @@ class Results:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "fma_limit_gflops": {"float32": self.fma_limit, "bfloat16": None},
+            "fma_limit_gflops": {"float32": self.fma_limit, "bfloat16": self.bfloat16_limit},
+            "fma_limit_absent": {} if self.bfloat16_limit or not self.fma_limit else {"bfloat16": NO_INSTRUCTION},
             "read_limit_gbytes": self.read_limit,
             "rows": [row.as_json() for row in self.rows],
             "absent": [dataclasses.asdict(each) for each in self.absent],

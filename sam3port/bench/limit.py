@@ -1,4 +1,7 @@
-"""What the machine can do at most: multiply-adds in registers, and reading from memory. Kernels of our own, in TVM."""
+"""What the machine can do at most: multiply-adds in registers, in float32 and bfloat16, and reading from memory.
+
+Kernels of our own, in TVM.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ _VECTORS: Final = 12
 _FLOATS: Final = 64 << 20
 """256 MiB, which no cache holds."""
 FLOAT32: Final = "float32"
+BFLOAT16: Final = "bfloat16"
 READ: Final = "read"
 
 
@@ -23,11 +27,14 @@ class LimitKernel:
 
     run: Callable[[], Any]
     amount: int
-    """Operations (float32) or bytes (read) of a run."""
+    """Operations (float32, bfloat16) or bytes (read) of a run."""
 
 
 def limit_kernels(threads: int) -> dict[str, LimitKernel]:
-    """The measurements by name, `FLOAT32` and `READ`, each on that many threads."""
+    """The measurements by name, `FLOAT32` and `READ`, each on that many threads.
+
+    `BFLOAT16` is among them where the CPU has an instruction that multiplies it: elsewhere it is computed in float32.
+    """
     import tvm
     from tvm.target import codegen
 
@@ -36,7 +43,8 @@ def limit_kernels(threads: int) -> dict[str, LimitKernel]:
 
     configure_threads(threads)
     target = tvm.target.Target({"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu(), "num-cores": threads})
-    lanes = vector_unit(target).lanes
+    unit = vector_unit(target)
+    lanes = unit.lanes
 
     def compiled(function: Any) -> Any:
         module = tvm.IRModule({"kernel": function.with_attr("global_symbol", "kernel")})
@@ -48,10 +56,15 @@ def limit_kernels(threads: int) -> dict[str, LimitKernel]:
     numbers = tvm.runtime.tensor(np.ones(_FLOATS, dtype=np.float32))
     totals = tvm.runtime.empty((threads, _VECTORS * lanes), "float32")
     floats = _FLOATS // (threads * _VECTORS * lanes) * threads * _VECTORS * lanes
-    return {
+    kernels = {
         FLOAT32: LimitKernel(lambda: multiply(seeds, sums), 2 * threads * _ROUNDS * _VECTORS * lanes),
         READ: LimitKernel(lambda: read(numbers, totals), 4 * floats),
     }
+    if unit.dot:
+        pairs = compiled(multiply_add_pairs(threads, lanes, unit.dot))
+        words = tvm.runtime.tensor(np.full((2, lanes), 0x3F003F00, dtype=np.uint32))  # 0.5 twice
+        kernels[BFLOAT16] = LimitKernel(lambda: pairs(words, sums), 4 * threads * _ROUNDS * _VECTORS * lanes)
+    return kernels
 
 
 def _multiply_add(threads: int, lanes: int) -> Any:
@@ -71,6 +84,26 @@ def _multiply_add(threads: int, lanes: int) -> Any:
                 emit.store(out, emit.load(each, [0], lanes), [thread, index * lanes], lanes)
 
     return emit.primfunc([("seeds", (2, lanes)), ("out", (threads, _VECTORS * lanes))], body)
+
+
+def multiply_add_pairs(threads: int, lanes: int, instruction: str) -> Any:
+    """``sum += a.low * b.low + a.high * b.high``, likewise, by that instruction of `sam3port.kernels.cpu.dot`."""
+    from sam3port.kernels.cpu import dot, emit
+
+    def body(words: Any, out: Any) -> None:
+        with emit.parallel(threads) as thread:
+            sums = [emit.scratch((lanes,)) for _ in range(_VECTORS)]
+            left, right = (emit.bind(emit.load(words, [row, 0], lanes)) for row in (0, 1))
+            for each in sums:
+                emit.store(each, emit.constant(1.0, lanes), [0], lanes)
+            with dot.imported(instruction, lanes), emit.serial(_ROUNDS):
+                for each in sums:
+                    value = dot.multiply_add(emit.load(each, [0], lanes), left, right, lanes)
+                    emit.store(each, value, [0], lanes)
+            for index, each in enumerate(sums):
+                emit.store(out, emit.load(each, [0], lanes), [thread, index * lanes], lanes)
+
+    return emit.primfunc([("words", (2, lanes), "uint32"), ("out", (threads, _VECTORS * lanes))], body)
 
 
 def _read(threads: int, lanes: int) -> Any:

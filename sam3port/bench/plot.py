@@ -72,7 +72,7 @@ def _times(axes: Axes, results: Results, components: list[str], present: list[Co
 def _roofline(axes: Axes, results: Results, present: list[Contestant]) -> None:
     """GFLOP/s over operations for each byte that has to be moved, under the two limits of the machine."""
     rows = [row for row in results.rows if row.gflops and row.flops and row.bytes_moved]
-    limit, read = results.fma_limit, results.read_limit
+    limit, read = results.limit(rows[0].dtype if rows else "float32"), results.read_limit
     if limit is not None and read is not None:
         intensity = np.logspace(-1, 4, 200)
         axes.plot(intensity, np.minimum(limit, intensity * read), color="0.4", linewidth=1)

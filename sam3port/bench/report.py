@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from sam3port.bench.figures import NO_INSTRUCTION
 from sam3port.bench.plot import plot
 from sam3port.bench.table import COLUMNS, lines
 from sam3port.upstream import pin
@@ -57,11 +58,13 @@ def write_report(results: Results, setup: Setup, folder: Path, command: str) -> 
 
 def markdown(results: Results, setup: Setup, command: str) -> str:
     """The report as people read it."""
-    limit, read = results.fma_limit, results.read_limit
+    limit, half, read = results.fma_limit, results.bfloat16_limit, results.read_limit
     limits = [
         f"{limit:.0f} GFLOP/s of float32 multiply-adds" if limit else "",
+        f"{half:.0f} GFLOP/s of bfloat16 multiply-adds" if half else "",
         f"{read:.1f} GB/s read from memory" if read else "",
     ]
+    absent = "" if half or setup.build.dtype != "bfloat16" else f" For bfloat16 that limit counts: {NO_INSTRUCTION}."
     used = ", ".join(f"{name} {number}" for name, number in versions().items())
     return "\n".join(
         [
@@ -73,7 +76,7 @@ def markdown(results: Results, setup: Setup, command: str) -> str:
             "",
             "All contestants have the same inputs and threads, and take turns: first a warm-up, then"
             f" {setup.rounds} rounds, after each of which the order changes.",
-            f"In the same rounds the machine reached at most {' and '.join(filter(None, limits))}.",
+            f"In the same rounds the machine reached at most {', '.join(filter(None, limits))}.{absent}",
             "*error*: largest absolute difference from upstream in float64, over all outputs (end to end: of the"
             " scores, from upstream's in float32).",
             "*opened*: from the start of the process until it can compute, compilation and packing included where they"

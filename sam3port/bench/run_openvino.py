@@ -6,6 +6,7 @@ from typing import Any
 
 from sam3port.bench.child import Opened, serve
 from sam3port.bench.inputs import load
+from sam3port.errors import Sam3PortError
 from sam3port.verify.child import Outputs
 
 
@@ -15,6 +16,9 @@ def opened(request: dict[str, Any]) -> Opened:
 
     half = request["build"]["dtype"] == "bfloat16"
     core = ov.Core()
+    if half and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        # It would take the hint and compute in float32.
+        raise Sam3PortError("OpenVINO has no bfloat16 on this CPU: it would compute in float32")
     properties = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": request["threads"],

@@ -27,7 +27,7 @@ def lines(results: Results) -> Iterator[tuple[str, ...]]:
 
 
 def _cells(results: Results, row: Row) -> tuple[str, ...]:
-    limit, speedup = results.fma_limit, results.speedup(row.component, row.contestant)
+    limit, speedup = results.limit(row.dtype), results.speedup(row.component, row.contestant)
     return (
         row.component,
         str(row.contestant),
@@ -35,7 +35,7 @@ def _cells(results: Results, row: Row) -> tuple[str, ...]:
         seconds(row.percentile(95)),
         str(len(row.seconds)),
         "" if row.gflops is None else f"{row.gflops:.1f}",
-        "" if row.gflops is None or limit is None or row.dtype != "float32" else f"{row.gflops / limit:.0%}",
+        "" if row.gflops is None or limit is None else f"{row.gflops / limit:.0%}",
         f"{row.peak_rss_bytes / 2**30:.2f} GiB",
         f"{row.opened_s:.1f} s",
         "" if row.max_abs_error is None else f"{row.max_abs_error:.1e}",

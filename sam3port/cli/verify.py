@@ -181,6 +181,7 @@ def _folder(request: BuildRequest, built: Path | None, jobs: int | None, no_cach
 def _prove(request: BuildRequest, folder: Path, seeds: int, keep: Path | None) -> Proof:
     from sam3port.cli.verify_progress import show
     from sam3port.verify.proof import prove
+    from sam3port.verify.runs import runs_for
 
-    with show(request.components) as watcher:
+    with show(request.components, runs_for(request.dtype)) as watcher:
         return prove(request, folder, seeds, watcher=watcher, keep=keep)

@@ -73,7 +73,10 @@ def prepare(request: BuildRequest, progress: Progress) -> tuple[Plan, dict[str, 
         UsageError, UpstreamError: see `build`.
     """
     request.sizes()
-    request.build_target().check()
+    target = request.build_target()
+    target.check()
+    for announcement in target.announcements():
+        progress.note(announcement)
     if request.checkpoint is not None and not request.checkpoint.is_file():
         raise UsageError(f"there is no checkpoint {request.checkpoint}")
     plan = _plan(request, progress)

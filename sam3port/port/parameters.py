@@ -26,6 +26,8 @@ _NAMES: Final = {
     "int16": "I16",
     "int8": "I8",
     "uint8": "U8",
+    "uint16": "U16",
+    "uint32": "U32",
     "bool": "BOOL",
 }
 _DTYPES: Final = {short: name for name, short in _NAMES.items()}

@@ -6,11 +6,14 @@ import difflib
 import hashlib
 import platform
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sam3port.errors import UsageError
 from sam3port.machine.cpus import usable_cpus
 from sam3port.targets.target import BuildTarget
+
+if TYPE_CHECKING:
+    from sam3port.tuning.record import TunedSchedule
 
 _SYSTEMS: Final = ("linux", "macos", "darwin", "windows")
 """TVM's runtime is there for these."""
@@ -24,6 +27,7 @@ class CpuTarget(BuildTarget):
     name: ClassVar[str] = "cpu"
     summary: ClassVar[str] = "the CPU of this machine, or another one by name, by LLVM"
     device: ClassVar[str] = "cpu"
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
     options: ClassVar[tuple[str, ...]] = ("mcpu", "triple")
 
     def target(self) -> Any:
@@ -45,7 +49,21 @@ class CpuTarget(BuildTarget):
         from sam3port.tuning.sources import fitting, for_kernels
 
         target = self.target()
-        return optimise(module, target, tuned=for_kernels(fitting(self.tuned, Machine.of(target))))
+        tuned = for_kernels(fitting(self._tuned(), Machine.of(target)))
+        return optimise(module, target, tuned=tuned, dtype=self.dtype)
+
+    def announcements(self) -> list[str]:
+        if self.dtype != "bfloat16":
+            return []
+        from sam3port.kernels.cpu.vector_unit import vector_unit
+
+        target = self.target()
+        if vector_unit(target, self.dtype).dot:
+            return []
+        return [
+            f"bfloat16: the CPU {target.attrs['mcpu']} has no instruction that multiplies it: weights take half the"
+            " memory, products are as fast as in float32, and attention computes in float32"
+        ]
 
     def identity(self) -> str:
         if self.chosen:
@@ -89,9 +107,13 @@ class CpuTarget(BuildTarget):
         features = relevant(map(str, codegen.llvm_get_cpu_features(self.target())), wanted[1])
         return [f"the instructions {', '.join(missing)}"] if (missing := missing_features(features)) else []
 
+    def _tuned(self) -> tuple[TunedSchedule, ...]:
+        """Only float32 was measured: in bfloat16 other sizes may be best."""
+        return self.tuned if self.dtype == "float32" else ()
+
     def _schedules(self) -> str:
         """A digest of the measured schedules that may fit. What this machine's CPU is called only tvm knows."""
-        may_fit = [each for each in self.tuned if not self.chosen or each.machine.of_cpu(self._cpu())]
+        may_fit = [each for each in self._tuned() if not self.chosen or each.machine.of_cpu(self._cpu())]
         if not may_fit:
             return ""
         content = repr([(each.workload, each.machine, sorted(each.schedule.items()), each.better) for each in may_fit])

@@ -61,6 +61,10 @@ class BuildTarget(ABC):
             Sam3PortError: this machine cannot compile for the target; it says what is missing.
         """
 
+    def announcements(self) -> list[str]:
+        """What whoever builds for it should know beforehand, for people: a line each."""
+        return []
+
     def missing_to_build(self) -> list[str]:
         """What this machine lacks to compile for the target, for people; empty when it has everything."""
         return []

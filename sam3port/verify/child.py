@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sam3port.errors import Sam3PortError
+
 Outputs = Mapping[str, NDArray[np.generic]]
 Compute = Callable[[Outputs], Outputs]
 
@@ -82,5 +84,7 @@ def _write(file: Path, outputs: Outputs) -> None:
 
 
 def first_line(error: Exception) -> str:
+    if isinstance(error, Sam3PortError):
+        return error.problem
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

@@ -41,9 +41,10 @@ class Verdict:
     error: Difference
     """The port against upstream's float32."""
     own: float
-    """Upstream's own error in this case: the largest of its float32 against float64; 0 for what is not floats."""
+    """Upstream's own error in this case, in what is computed in (float32, or bfloat16 by autocast): the largest against
+    float64; 0 for what is not floats."""
     ratio: float
-    """The port's error against float64 over PyTorch float32's own; 0 for outputs that are not floats."""
+    """The port's error against float64 over that of PyTorch's own; 0 for outputs that are not floats."""
     stages: dict[str, float]
     """For each stage, the largest absolute error that it added."""
     tolerance: Tolerance
@@ -80,7 +81,7 @@ class Verdict:
 
 
 def own(reference: Array, float64: Array) -> OwnError | None:
-    """PyTorch float32's own error in one case; None where it has none that can be measured."""
+    """PyTorch's own error in one case (of its float32, or of autocast); None where it has none that can be measured."""
     if reference.shape != float64.shape or float64.dtype.name != "float64":
         return None
     torch = difference(reference, float64, 0.0, 1.0)
@@ -94,12 +95,11 @@ def judge(
     runs: Runs,
     tolerance: Tolerance,
     usual: OwnError | None = None,
-    computed_in: str = "float32",
 ) -> Verdict:
     """Compares the port with upstream, and both with float64.
 
-    Passes when every element is within ``tolerance`` and upstream's own error, **and**, computed in float32, the ratio
-    is at most `MAX_RATIO`; booleans and integers must be equal. ``usual`` as in `yardstick`.
+    Passes when every element is within ``tolerance`` and upstream's own error, **and** the ratio is at most
+    `MAX_RATIO`; booleans and integers must be equal. ``usual`` as in `yardstick`.
     """
     if misfits := _misfits(spec, runs):
         return Verdict(component, case, spec.name, incomparable(), 0.0, float("inf"), {}, tolerance, tuple(misfits))
@@ -117,7 +117,7 @@ def judge(
             f"{error.found:.8g} instead of {error.expected:.8g} at {list(error.worst)},"
             f" {error.excess:.3g} times the tolerance"
         )
-    if port is not None and computed_in == "float32" and not ratio <= MAX_RATIO:
+    if port is not None and not ratio <= MAX_RATIO:
         problems.append(
             f"{ratio:.3g} times as far from float64 as PyTorch's float32 is ({MAX_RATIO:g} is allowed), furthest at"
             f" {list(port.worst)}: {port.found:.8g} instead of {port.expected:.8g}"

@@ -6,7 +6,7 @@ import contextlib
 import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sam3port.components.component import Component
+from sam3port.components.component import Component, TensorSpec
 from sam3port.port.request import BuildRequest
 from sam3port.verify.cases import Case, cases
 from sam3port.verify.judge import Runs, Verdict, judge, own
+from sam3port.verify.judge_bfloat16 import judge_bfloat16
 from sam3port.verify.metrics import OwnError, typical
-from sam3port.verify.runs import Failure, Outcome, Processes, ProofError, Run, Unwatched, Watcher
+from sam3port.verify.runs import Failure, Outcome, Processes, ProofError, Run, Unwatched, Watcher, runs_for
 
 if TYPE_CHECKING:
     from sam3port.model.preset import Preset
@@ -111,7 +112,8 @@ def _perform(
 
     with ThreadPoolExecutor(_at_a_time(build.sizes())) as pool:
         try:
-            return dict(zip(Run, pool.map(perform, Run), strict=True))
+            runs = runs_for(build.dtype)
+            return dict(zip(runs, pool.map(perform, runs), strict=True))
         except BaseException:
             processes.end()
             pool.shutdown(cancel_futures=True)
@@ -127,27 +129,38 @@ def _at_a_time(sizes: Preset) -> int:
 def compare(component: Component, todo: list[Case], build: BuildRequest, folder: Path) -> Iterator[Verdict]:
     """Judges every output of every case from what the runs left in ``folder``."""
     specs = component.outputs(build.sizes())
-    # One case in memory at a time: the full model's finest features are 85 MB, five times.
-    usual: dict[str, list[OwnError]] = {spec.name: [] for spec in specs}
-    for case in todo:
-        with _load(folder, Run.REFERENCE, case) as reference, _load(folder, Run.FLOAT64, case) as float64:
-            for name, errors in usual.items():
-                if (error := own(reference[name], float64[name])) is not None:
-                    errors.append(error)
+    usual = {run: _usual(run, specs, todo, folder) for run in _yardsticks(build.dtype)}
     for case in todo:
         with contextlib.ExitStack() as stack:
-            loaded = {run: stack.enter_context(_load(folder, run, case)) for run in Run}
+            loaded = {run: stack.enter_context(_load(folder, run, case)) for run in runs_for(build.dtype)}
             for spec in specs:
-                errors = usual[spec.name]
-                yield judge(
-                    component.name,
-                    case.name,
-                    spec,
-                    Runs(**{str(run): outputs[spec.name] for run, outputs in loaded.items()}),
-                    component.tolerance,
-                    typical(errors, math.prod(spec.shape)) if errors else None,
-                    build.dtype,
-                )
+                outputs = {str(run): arrays[spec.name] for run, arrays in loaded.items()}
+                autocast = outputs.pop(str(Run.AUTOCAST), None)
+                errors = {run: found.get(spec.name) for run, found in usual.items()}
+                subject = (component.name, case.name, spec, Runs(**outputs))
+                if autocast is None:
+                    yield judge(*subject, component.tolerance, errors[Run.REFERENCE])
+                else:
+                    yield judge_bfloat16(
+                        *subject, autocast, component.tolerance, errors[Run.AUTOCAST], errors[Run.REFERENCE]
+                    )
+
+
+def _yardsticks(dtype: str) -> list[Run]:
+    """The runs that the port's error is measured in."""
+    return [run for run in runs_for(dtype) if run in {Run.REFERENCE, Run.AUTOCAST}]
+
+
+def _usual(run: Run, specs: Sequence[TensorSpec], todo: list[Case], folder: Path) -> dict[str, OwnError]:
+    """That run's own error in the typical case of each output, where it has one."""
+    # One case in memory at a time: the full model's finest features are 85 MB, and there are several runs.
+    errors: dict[str, list[OwnError]] = {spec.name: [] for spec in specs}
+    for case in todo:
+        with _load(folder, run, case) as found, _load(folder, Run.FLOAT64, case) as float64:
+            for name, own_errors in errors.items():
+                if (error := own(found[name], float64[name])) is not None:
+                    own_errors.append(error)
+    return {spec.name: typical(errors[spec.name], math.prod(spec.shape)) for spec in specs if errors[spec.name]}
 
 
 def _load(folder: Path, run: Run, case: Case) -> Any:

@@ -36,7 +36,7 @@ def main() -> None:
     child = Child()
     run = Run(child.request["run"])
     build = BuildRequest.from_json(child.request["build"])
-    reference = run in {Run.REFERENCE, Run.FLOAT64}
+    reference = run in {Run.REFERENCE, Run.FLOAT64, Run.AUTOCAST}
     disable = [*build.disable, *(not_portability(build.disable) if reference else ())]
     installation = install(build.upstream, disable=disable)
     child.say("patches", names=installation.patches)
@@ -106,14 +106,20 @@ def _outputs(build: BuildRequest, name: str, module: Callable[..., Any], double:
             results = module(*tensors)
         if len(results) != len(specs):
             raise RuntimeError(f"{len(results)} outputs, {len(specs)} are declared")
+        # Autocast leaves bfloat16, which numpy does not know.
+        results = [result.float() if result.dtype == torch.bfloat16 else result for result in results]
         return {spec.name: result.numpy() for spec, result in zip(specs, results, strict=True)}
 
     return compute
 
 
 def _precision(run: Run) -> contextlib.AbstractContextManager[None]:
+    import torch
+
     from sam3port.verify.float64 import in_float64
 
+    if run is Run.AUTOCAST:
+        return torch.autocast("cpu", torch.bfloat16)
     return in_float64() if run is Run.FLOAT64 else contextlib.nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""The five runs of a proof, each a fresh interpreter, seen from the proof."""
+"""The runs of a proof, each a fresh interpreter, seen from the proof."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sam3port.port.request import BuildRequest
 
 
 class Run(StrEnum):
-    """Which of the five computes."""
+    """Who computes."""
 
     REFERENCE = "reference"
     """Upstream with the portability patches only, float32: upstream itself."""
@@ -31,6 +31,13 @@ class Run(StrEnum):
     """The exported program that the build traced."""
     COMPILED = "compiled"
     """The built library: the port."""
+    AUTOCAST = "autocast"
+    """Upstream under ``torch.autocast("cpu", torch.bfloat16)``: the yardstick of what is built in bfloat16."""
+
+
+def runs_for(dtype: str) -> tuple[Run, ...]:
+    """The runs of a proof of what is computed in ``dtype``."""
+    return tuple(run for run in Run if run is not Run.AUTOCAST or dtype == "bfloat16")
 
 
 MODULES: Final = dict.fromkeys(Run, "sam3port.verify.run_torch") | {Run.COMPILED: "sam3port.verify.run_tvm"}

@@ -87,9 +87,7 @@ def test_linear(m: int, n: int, k: int, unit: VectorUnit) -> None:
 
 
 @UNITS
-@settings(
-    max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(m=st.integers(1, 130), n=st.integers(1, 150), k=st.integers(1, 300))
 def test_linear_of_any_size(unit: VectorUnit, m: int, n: int, k: int) -> None:
     check_linear(m, n, k, unit)

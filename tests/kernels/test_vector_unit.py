@@ -10,8 +10,10 @@ import tvm
 from tvm.target import Target
 
 from sam3port.errors import UsageError
-from sam3port.kernels.cpu import gemm
+from sam3port.kernels.cpu import dot, gemm
 from sam3port.kernels.cpu.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.convolution import ConvolutionSpec, convolution_func
+from sam3port.kernels.cpu.dot import AVX512_BF16, NEON_BF16
 from sam3port.kernels.cpu.vector_unit import vector_unit
 from tests.kernels.running import HOST, assert_as_exact, random, run
 
@@ -88,6 +90,59 @@ def test_sums_stay_in_registers(target: dict[str, Any], instruction: str, stack:
     products = [line for line in loop if re.search(instruction, line)]
     assert len(products) % (tile.rows * tile.vectors) == 0 and products, "not a whole step of the tile"
     assert not [line for line in loop if re.search(stack, line)]
+
+
+@pytest.mark.parametrize(
+    ("target", "instruction"),
+    [
+        ({"mtriple": X86, "mcpu": "znver4"}, AVX512_BF16),
+        ({"mtriple": X86, "mcpu": "x86-64-v4"}, ""),
+        ({"mtriple": X86, "mcpu": "x86-64-v3"}, ""),
+        ({"mtriple": ARM, "mcpu": "neoverse-v1"}, NEON_BF16),
+        ({"mtriple": "arm64-apple-macos", "mcpu": "apple-m1"}, ""),
+        ({"mtriple": "arm64-apple-macos", "mcpu": "apple-m2"}, NEON_BF16),
+    ],
+)
+def test_instruction_for_bfloat16_of_a_target(target: dict[str, Any], instruction: str) -> None:
+    llvm = Target({"kind": "llvm", **target})
+    unit = vector_unit(llvm, "bfloat16")
+    assert unit.dot == instruction
+    assert (unit.pairs, unit.widens) == (bool(instruction), not instruction)
+    usual = vector_unit(llvm)
+    assert not usual.pairs and not usual.widens, "float32 is float32 on every CPU"
+
+
+@pytest.mark.parametrize(
+    ("target", "instruction", "stack"),
+    [
+        ({"mtriple": X86, "mcpu": "znver5"}, r"vdpbf16ps.*%zmm", r"\(%rsp|\(%rbp"),
+        ({"mtriple": X86, "mcpu": "sapphirerapids"}, r"vdpbf16ps.*%ymm", r"\(%rsp|\(%rbp"),
+        ({"mtriple": X86, "mcpu": "cooperlake"}, r"vdpbf16ps.*%ymm", r"\(%rsp|\(%rbp"),
+        (
+            {"mtriple": X86, "mcpu": "x86-64-v4", "mattr": ["+avx512bf16", "-prefer-256-bit"]},
+            r"vdpbf16ps.*%zmm",
+            r"\(%rsp|\(%rbp",
+        ),
+        ({"mtriple": ARM, "mattr": ["+neon", "+bf16"]}, r"bfdot\s+v\d+\.4s", r"\[sp"),
+        ({"mtriple": X86, "mcpu": "x86-64-v3"}, r"vfmadd\d+ps.*%ymm", r"\(%rsp|\(%rbp"),
+    ],
+)
+def test_sums_of_bfloat16_stay_in_registers(target: dict[str, Any], instruction: str, stack: str) -> None:
+    """The same of the instructions for pairs, in linear layers and convolutions; without one it is float32's loop."""
+    llvm = Target({"kind": "llvm", **target})
+    unit = vector_unit(llvm, "bfloat16")
+    spec = ConvolutionSpec(1, 64, 40, 40, 64, (3, 3), padding=(1, 1, 1, 1))
+    rows, pixels = unit.tile(64, None).rows, unit.tile(64, spec.pixels).vectors
+    for kernel, sums in (
+        (gemm.linear_func(96, 256, 256, unit), unit.tile(96, 256).rows * unit.tile(96, 256).vectors),
+        (convolution_func(spec, unit), rows * pixels),
+    ):
+        code = assembly(kernel, llvm)
+        assert dot.name(unit.lanes) not in code, "the instruction is behind a call"
+        loop = inner_loop(code, instruction)
+        products = [line for line in loop if re.search(instruction, line)]
+        assert len(products) % sums == 0 and products, "not a whole step of the tile"
+        assert not [line for line in loop if re.search(stack, line)]
 
 
 @pytest.mark.parametrize("mcpu", ["x86-64-v3", "x86-64"])
