@@ -8,11 +8,17 @@ from typing import Final
 import numpy as np
 
 from sam3port.components.component import TensorSpec, Tolerance
+from sam3port.verify.judge import MAX_RATIO as MAX_RATIO_OF_FLOAT32
 from sam3port.verify.judge import Array, Runs, Verdict, judge
 from sam3port.verify.metrics import Difference, OwnError, difference, yardstick
 
 MAX_RATIO: Final = 1.5
 """The port's error against float64 may be at most this many times that of upstream under PyTorch's autocast."""
+
+
+def max_ratio(dtype: str) -> float:
+    """Of what is computed in that type."""
+    return MAX_RATIO if dtype == "bfloat16" else MAX_RATIO_OF_FLOAT32
 
 
 def judge_bfloat16(
