@@ -140,9 +140,10 @@ def _artifact(request: BuildRequest, artifact: Path | None, jobs: int | None, no
 
 def _prove(request: BuildRequest, artifact: Path, photographs: list[Photograph], folder: Path) -> Proof:
     from sam3port.cli.verify_progress import show
-    from sam3port.verify.end_to_end.proof import Side, prove
+    from sam3port.verify.end_to_end.proof import prove
+    from sam3port.verify.end_to_end.sides import sides_for
 
-    with show([each.name for each in photographs], tuple(Side), "photograph") as watcher:
+    with show([each.name for each in photographs], sides_for(request.dtype), "photograph") as watcher:
         return prove(request, artifact, photographs, folder, watcher=watcher)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sam3port.errors import UsageError
+from sam3port.port.float32_regions import dissolve
 
 if TYPE_CHECKING:
     import torch
@@ -16,9 +17,13 @@ if TYPE_CHECKING:
 
 
 def decompose(program: ExportedProgram, converters: Mapping[str, Converter]) -> ExportedProgram:
-    """``program`` without what torch can express in simpler operators, except those that ``converters`` keep whole."""
+    """``program`` without what torch can express in simpler operators, except those that ``converters`` keep whole.
+
+    Regions without autocast are dissolved in ``program`` itself.
+    """
     import torch
 
+    dissolve(program)
     table = torch.export.default_decompositions()
     for converter in converters.values():
         if converter.keep_whole:

@@ -23,7 +23,9 @@ _PACKAGE: Final = Path(sam3port.__file__).parent
 
 _SOURCES: Final = {
     Stage.EXPORT: ("components/component.py", "components/data", "model", "replacements", "stubs", "port/export.py"),
-    Stage.IMPORT: ("port/relax.py", "port/decompose.py", "port/converter.py", "port/converters"),
+    Stage.IMPORT: (
+        *("port/relax.py", "port/decompose.py", "port/converter.py", "port/converters", "port/float32_regions.py"),
+    ),
     Stage.OPTIMISE: ("port/optimise.py", "kernels", "targets", "tuning/record.py", "tuning/sources.py"),
     Stage.PACK: ("port/pack.py", "port/parameters.py"),
     Stage.COMPILE: ("port/compile.py", "machine/place.py"),

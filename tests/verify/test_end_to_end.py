@@ -21,7 +21,8 @@ from sam3port.verify.end_to_end.found import Found
 from sam3port.verify.end_to_end.judge import Verdict, judge, judge_input
 from sam3port.verify.end_to_end.photographs import SCENES, Photograph, own_photographs
 from sam3port.verify.end_to_end.prompts import Kind, prompts
-from sam3port.verify.end_to_end.proof import Side, found, load, prove, with_threshold
+from sam3port.verify.end_to_end.proof import found, load, prove, with_threshold
+from sam3port.verify.end_to_end.sides import Side
 from tests.cli.conftest import call
 from tests.verify.end_to_end_breaks import BREAKS
 

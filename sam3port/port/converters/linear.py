@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sam3port.port.converter import Converter, arguments
+from sam3port.port.float32_regions import product_dtype
 
 if TYPE_CHECKING:
     from torch import fx
@@ -16,7 +17,7 @@ def _convert(node: fx.Node, importer: Any) -> Any:
     emit = importer.block_builder.emit
     given = arguments(node, importer)
     weight = emit(relax.op.permute_dims(given["weight"], [1, 0]))
-    product = emit(relax.op.matmul(given["input"], weight))
+    product = emit(relax.op.matmul(given["input"], weight, out_dtype=product_dtype(node)))
     return product if given["bias"] is None else emit(relax.op.add(product, given["bias"]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sam3port.port.converter import Converter, arguments
+from sam3port.port.float32_regions import product_dtype
 
 if TYPE_CHECKING:
     from torch import fx
@@ -14,7 +15,7 @@ def _convert(node: fx.Node, importer: Any) -> Any:
     from tvm import relax
 
     given = arguments(node, importer)
-    return importer.block_builder.emit(relax.op.matmul(given["self"], given["other"]))
+    return importer.block_builder.emit(relax.op.matmul(given["self"], given["other"], product_dtype(node)))
 
 
 CONVERTER = Converter(

@@ -35,6 +35,8 @@ class Found:
     threshold: float = float("nan")
     gap: float = float("nan")
     """Of upstream's scores, see `sam3port.verify.end_to_end.threshold`."""
+    every_score: NDArray[np.float32] = field(default_factory=_nothing)
+    """(queries,): of upstream's answer the scores of all queries, kept or not; none of clicks."""
 
     def as_arrays(self) -> dict[str, NDArray[Any]]:
         """As ``npz`` files hold it: a bit for each pixel."""
@@ -47,6 +49,7 @@ class Found:
             "logits": self.logits,
             "threshold": np.array(self.threshold),
             "gap": np.array(self.gap),
+            "every_score": self.every_score,
         }
 
     @classmethod
@@ -61,6 +64,7 @@ class Found:
             logits=arrays["logits"],
             threshold=float(arrays["threshold"]),
             gap=float(arrays["gap"]),
+            every_score=arrays["every_score"],
         )
 
 

@@ -52,6 +52,8 @@ class Verdict:
     threshold: float | None = None
     gap: float | None = None
     """Of upstream's scores around the threshold."""
+    strays: tuple[float, ...] = ()
+    """In bfloat16: of the objects that one side alone keeps how far upstream's score is from the threshold."""
 
     @property
     def passed(self) -> bool:
@@ -83,7 +85,7 @@ def judge(photograph: Photograph, prompt: Prompt, ours: Found, theirs: Found) ->
     """Compares objects by their query: the same ones kept, and each one's mask, box and score."""
     size = (photograph.width, photograph.height)
     segment = prompt.kind is Kind.SEGMENT
-    problems = [*_nothing_shown(prompt, theirs), *_misfits(photograph, ours, theirs)]
+    problems = [*nothing_shown(prompt, theirs), *misfits(photograph, ours, theirs)]
     both = np.intersect1d(ours.queries, theirs.queries)
     what = "query" if segment else "mask"
     for names, text in (
@@ -130,7 +132,7 @@ def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     return int((a & b).sum()) / union if union else 1.0
 
 
-def _nothing_shown(prompt: Prompt, theirs: Found) -> list[str]:
+def nothing_shown(prompt: Prompt, theirs: Found) -> list[str]:
     """Why agreement would prove nothing."""
     if prompt.kind is Kind.SEGMENT and not theirs.gap >= MIN_GAP:
         return [f"no threshold lies in a gap of {MIN_GAP:g} between upstream's scores (widest: {theirs.gap:.1e})"]
@@ -152,7 +154,7 @@ def _pairs(
         yield "low-resolution mask", ours.logits > 0, theirs.logits > 0
 
 
-def _misfits(photograph: Photograph, ours: Found, theirs: Found) -> list[str]:
+def misfits(photograph: Photograph, ours: Found, theirs: Found) -> list[str]:
     """Answers that cannot be about this photograph."""
     expected = (photograph.height, photograph.width)
     return [

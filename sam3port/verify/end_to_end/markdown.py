@@ -11,9 +11,12 @@ import numpy as np
 
 from sam3port.upstream import pin
 from sam3port.verify.end_to_end.judge import MAX_BOX_ERROR, MAX_INPUT_ERROR, MIN_IOU, MIN_MEAN_IOU, Verdict
+from sam3port.verify.end_to_end.judge_bfloat16 import SLACK, Cost
 from sam3port.verify.end_to_end.prompts import Kind
-from sam3port.verify.end_to_end.proof import Proof, Side
+from sam3port.verify.end_to_end.proof import Proof
+from sam3port.verify.end_to_end.sides import Side
 from sam3port.verify.end_to_end.threshold import MAX_SCORE_ERROR, MIN_GAP, allowed
+from sam3port.verify.judge_bfloat16 import MAX_RATIO
 
 COLUMNS: Final = ("objects", "masks", "least IoU", "mean IoU", "box, pixels", "score", "input, steps", "")
 """What `figures` are, over some verdicts: objects that upstream keeps (a click's masks); masks of upstream's that are
@@ -47,9 +50,7 @@ def markdown(proof: Proof, command: str, picture: str | None) -> str:
         "",
         f"```sh\n{command}\n```",
         "",
-        f"Asked for: the same queries kept, IoU >= {MIN_IOU} of each mask and >= {MIN_MEAN_IOU} on average, boxes"
-        f" within {MAX_BOX_ERROR} pixels, scores within {MAX_SCORE_ERROR:g} and a quarter of the gap around the"
-        f" threshold, the image encoder's input within {MAX_INPUT_ERROR:g} of 255 steps.",
+        *(_asked_in_bfloat16(proof) if proof.autocast else _asked_in_float32()),
         "Objects are matched by the query that found them, in upstream's order. The threshold of each prompt is the"
         " middle of the widest gap between upstream's scores that keeps 2 to 10 objects; the artifact's scores are not"
         f" looked at. The narrowest of these gaps is {min(gaps, default=math.nan):.1e} ({MIN_GAP:g} is asked for), so"
@@ -70,6 +71,34 @@ def markdown(proof: Proof, command: str, picture: str | None) -> str:
     if picture:
         lines += [f"![upstream's answers, the artifact's, and where they differ]({picture})", ""]
     return "\n".join(lines)
+
+
+def _asked_in_float32() -> list[str]:
+    return [
+        f"Asked for: the same queries kept, IoU >= {MIN_IOU} of each mask and >= {MIN_MEAN_IOU} on average, boxes"
+        f" within {MAX_BOX_ERROR} pixels, scores within {MAX_SCORE_ERROR:g} and a quarter of the gap around the"
+        f" threshold, the image encoder's input within {MAX_INPUT_ERROR:g} of 255 steps."
+    ]
+
+
+def _asked_in_bfloat16(proof: Proof) -> list[str]:
+    ours, theirs = Cost.of(proof.verdicts), Cost.of(proof.autocast)
+    return [
+        f"Asked for: at most {MAX_RATIO:g} times what upstream itself loses under PyTorch's bfloat16 autocast, beside"
+        " upstream in float32 at the same thresholds, and what float32 is allowed (IoU"
+        f" {SLACK.mean_iou_lost:g} on average and {SLACK.most_iou_lost:g} of a mask, boxes {SLACK.box:g} pixels, scores"
+        f" {SLACK.score:g}); the image encoder's input within {MAX_INPUT_ERROR:g} of 255 steps. A query that only one"
+        " side keeps has to be that near to the threshold by upstream's score.",
+        "",
+        "| lost in bfloat16 | the artifact | upstream under autocast |",
+        "|---|--:|--:|",
+        f"| mean IoU | {ours.mean_iou_lost:.5f} | {theirs.mean_iou_lost:.5f} |",
+        f"| IoU of a mask, at most | {ours.most_iou_lost:.4f} | {theirs.most_iou_lost:.4f} |",
+        f"| a box, pixels at most | {ours.box:.3f} | {theirs.box:.3f} |",
+        f"| a score, at most | {ours.score:.1e} | {theirs.score:.1e} |",
+        f"| an object that one side alone keeps, from the threshold | {ours.stray:.1e} | {theirs.stray:.1e} |",
+        "",
+    ]
 
 
 def by_prompt(proof: Proof) -> dict[str, list[Verdict]]:

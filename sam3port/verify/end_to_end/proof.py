@@ -8,33 +8,21 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sam3port.verify.end_to_end import judge_bfloat16
 from sam3port.verify.end_to_end.found import Found
 from sam3port.verify.end_to_end.judge import MIN_MEAN_IOU, Verdict, judge, judge_input
 from sam3port.verify.end_to_end.photographs import Photograph
 from sam3port.verify.end_to_end.prompts import Kind, Prompt, prompts, require
+from sam3port.verify.end_to_end.sides import MODULES, Side
 from sam3port.verify.runs import Failure, Outcome, Processes, Unwatched, Watcher
 
 if TYPE_CHECKING:
     from sam3port.port.request import BuildRequest
-
-
-class Side(StrEnum):
-    """Who answers."""
-
-    UPSTREAM = "upstream"
-    ARTIFACT = "artifact"
-
-
-MODULES: Final = {
-    Side.UPSTREAM: "sam3port.verify.end_to_end.run_upstream",
-    Side.ARTIFACT: "sam3port.verify.end_to_end.run_artifact",
-}
 
 
 @dataclass
@@ -44,6 +32,8 @@ class Proof:
     build: BuildRequest
     photographs: tuple[Photograph, ...]
     verdicts: list[Verdict] = field(default_factory=list)
+    autocast: list[Verdict] = field(default_factory=list)
+    """Of an artifact in bfloat16: upstream under autocast beside upstream in float32, the measure of the others."""
     failures: list[Failure] = field(default_factory=list)
     """What could not be computed, and so not be compared."""
     outcomes: dict[Side, Outcome] = field(default_factory=dict)
@@ -77,6 +67,8 @@ class Proof:
         ]
         if not self.ious:
             lines.append("no mask was compared that is neither empty nor all of the picture")
+        elif self.build.dtype == "bfloat16":
+            lines += judge_bfloat16.shortcomings(self.verdicts, self.autocast)
         elif not self.mean_iou >= MIN_MEAN_IOU:
             lines.append(f"the mean IoU of {len(self.ious)} masks is {self.mean_iou:.5f}, {MIN_MEAN_IOU} is asked for")
         return lines
@@ -125,11 +117,17 @@ def prove(
         asked = answered(Side.UPSTREAM)
         asked = {name: [with_threshold(folder, name, each) for each in own] for name, own in asked.items()}
         asked = answered(Side.ARTIFACT)
+        if build.dtype == "bfloat16":
+            asked = answered(Side.AUTOCAST)
     except BaseException:
         processes.end()
         raise
+    half = build.dtype == "bfloat16"
     for photograph in photographs:
-        proof.verdicts += [_compare(folder, photograph, each) for each in asked.get(photograph.name, [])]
+        for each in asked.get(photograph.name, []):
+            proof.verdicts.append(_compare(folder, photograph, each, half=half))
+            if half and each.kind is not Kind.INPUT:
+                proof.autocast.append(_compare(folder, photograph, each, Side.AUTOCAST, half=True))
     return proof
 
 
@@ -143,12 +141,14 @@ def found(folder: Path, side: Side, photograph: str, prompt: Prompt) -> Found:
     return Found.from_arrays(load(folder, side, photograph, prompt))
 
 
-def _compare(folder: Path, photograph: Photograph, prompt: Prompt) -> Verdict:
+def _compare(
+    folder: Path, photograph: Photograph, prompt: Prompt, answered: Side = Side.ARTIFACT, *, half: bool = False
+) -> Verdict:
     if prompt.kind is Kind.INPUT:
         ours, theirs = (load(folder, side, photograph.name, prompt)["input"] for side in (Side.ARTIFACT, Side.UPSTREAM))
         return judge_input(photograph, ours, theirs)
-    mine, its = (found(folder, side, photograph.name, prompt) for side in (Side.ARTIFACT, Side.UPSTREAM))
-    return judge(photograph, prompt, mine, its)
+    mine, its = (found(folder, side, photograph.name, prompt) for side in (answered, Side.UPSTREAM))
+    return (judge_bfloat16.compare if half else judge)(photograph, prompt, mine, its)
 
 
 def with_threshold(folder: Path, photograph: str, prompt: Prompt) -> Prompt:

@@ -13,11 +13,14 @@ from typing import Any, Final
 from sam3port.upstream import pin
 from sam3port.verify.end_to_end import picture
 from sam3port.verify.end_to_end.judge import MAX_BOX_ERROR, MAX_INPUT_ERROR, MIN_IOU, MIN_MEAN_IOU
+from sam3port.verify.end_to_end.judge_bfloat16 import Cost
 from sam3port.verify.end_to_end.markdown import markdown
 from sam3port.verify.end_to_end.photographs import Photograph
 from sam3port.verify.end_to_end.prompts import prompts
-from sam3port.verify.end_to_end.proof import Proof, Side, found
+from sam3port.verify.end_to_end.proof import Proof, found
+from sam3port.verify.end_to_end.sides import Side
 from sam3port.verify.end_to_end.threshold import MAX_SCORE_ERROR, MIN_GAP
+from sam3port.verify.judge_bfloat16 import MAX_RATIO
 
 JSON: Final = "end_to_end_report.json"
 MARKDOWN: Final = "END_TO_END_REPORT.md"
@@ -73,6 +76,7 @@ def content(proof: Proof, command: str) -> dict[str, Any]:
             "max_input_error_steps": MAX_INPUT_ERROR,
             "min_gap_at_threshold": MIN_GAP,
         },
+        **(_beside_autocast(proof) if proof.autocast else {}),
         "masks_compared": len(proof.ious),
         "mean_iou": proof.mean_iou,
         "machine": f"{platform.system()} {platform.machine()}",
@@ -83,6 +87,15 @@ def content(proof: Proof, command: str) -> dict[str, Any]:
         },
         "failures": [dataclasses.asdict(failure) for failure in proof.failures],
         "results": [_finite(verdict.as_json()) for verdict in proof.verdicts],
+    }
+
+
+def _beside_autocast(proof: Proof) -> dict[str, Any]:
+    """Of an artifact in bfloat16: there the criteria come on top of what autocast costs."""
+    return {
+        "max_ratio_to_autocast": MAX_RATIO,
+        "cost": dataclasses.asdict(Cost.of(proof.verdicts)),
+        "cost_of_autocast": dataclasses.asdict(Cost.of(proof.autocast)),
     }
 
 

@@ -1,10 +1,12 @@
 """Upstream's answers, in a fresh interpreter: ``python -m sam3port.verify.end_to_end.run_upstream REQUEST.json``.
 
-Its own `Sam3Processor` and interactive predictor, with the patches without which they do not run here and no other.
+In float32, or under PyTorch's bfloat16 autocast when the request's run is `Side.AUTOCAST`. Its own `Sam3Processor` and
+interactive predictor, with the patches without which they do not run here and no other.
 """
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from sam3port.verify.child import Child, Compute, Outputs
 from sam3port.verify.end_to_end.found import Found, telling
 from sam3port.verify.end_to_end.photographs import upright
 from sam3port.verify.end_to_end.prompts import Box, Kind, Prompt
+from sam3port.verify.end_to_end.sides import Side
 from sam3port.verify.end_to_end.threshold import Threshold, between
 
 
@@ -34,7 +37,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     processor = Processor(build)
-    with torch.inference_mode():
+    half = child.request["run"] == Side.AUTOCAST
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext():
         child.compute(lambda name: processor.ready(Path(child.request["photographs"][name])))
 
 
@@ -72,6 +76,7 @@ class Processor:
     def _segment(self, prompt: Prompt, state: Any, width: int, height: int) -> Found:
         import torch
 
+        self._asked = prompt.threshold
         self._processor.reset_all_prompts(state)
         if prompt.text is not None:
             self._processor.set_text_prompt(prompt.text, state)
@@ -88,11 +93,12 @@ class Processor:
             self._processor._forward_grounding(state)
         return Found(
             masks=state["masks"][:, 0].numpy(),
-            scores=state["scores"].numpy(),
+            scores=state["scores"].float().numpy(),
             queries=np.flatnonzero(self._scores > self._threshold.value),
-            boxes=state["boxes"].numpy(),
+            boxes=state["boxes"].float().numpy(),
             threshold=self._threshold.value,
             gap=self._threshold.gap,
+            every_score=self._scores,
         )
 
     def _click(self, prompt: Prompt, state: Any) -> Found:
@@ -118,11 +124,16 @@ class Processor:
         return tensor
 
     def _grounded(self, **arguments: Any) -> Any:
-        """The model's answer; the processor looks at its threshold after it, so this is where it is chosen."""
+        """The model's answer; the processor looks at its threshold after it, so this is where it is chosen.
+
+        Unless the prompt has one: then upstream answered in float32 before.
+        """
         found = self._ground(**arguments)
         scores = found["pred_logits"].sigmoid() * found["presence_logit_dec"].sigmoid().unsqueeze(1)
-        self._scores: NDArray[np.float32] = scores[0, :, 0].numpy()
-        self._threshold: Threshold = between(self._scores, telling(found["pred_masks"][0].numpy() > 0))
+        self._scores: NDArray[np.float32] = scores[0, :, 0].float().numpy()
+        masks = found["pred_masks"][0].float().numpy() > 0
+        chosen = between(self._scores, telling(masks))
+        self._threshold: Threshold = chosen if self._asked is None else Threshold(self._asked, chosen.gap)
         self._processor.confidence_threshold = self._threshold.value
         return found
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm import relax
 from tvm.ir import Op
 from tvm.ir.expr import GenericConst
 
+from sam3port.kernels.cpu.vector_unit import VectorUnit
 from sam3port.kernels.cpu.workloads import Workload
 
 Expr = Any
@@ -140,6 +141,11 @@ def dtype_of(expr: Expr) -> str:
 
 def is_float32(*exprs: Expr) -> bool:
     return all(dtype_of(expr) == "float32" for expr in exprs)
+
+
+def unit_for(call: Any, unit: VectorUnit) -> VectorUnit:
+    """`unit`, but for a product that asks for float32 by its ``out_dtype`` one that rounds nothing."""
+    return replace(unit, dtype="float32") if str(call.attrs.out_dtype) == "float32" else unit
 
 
 def ints(shape: Sequence[Any]) -> bool:

@@ -88,6 +88,7 @@ def match_linear(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
     call = graph.call(var, "relax.matmul")
     if call is None:
         return None
+    unit = g.unit_for(call, unit)
     x, right = call.args
     weight = _plain_weight(graph, right)
     x_shape = g.shape_of(x)

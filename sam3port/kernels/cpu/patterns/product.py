@@ -19,6 +19,7 @@ def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedule
     call = graph.call(var, "relax.matmul")
     if call is None or not g.is_float32(*call.args, var):
         return None
+    unit = g.unit_for(call, unit)
     a, b = call.args
     a_shape, b_shape = g.shape_of(a), g.shape_of(b)
     if a_shape is None or b_shape is None or len(a_shape) < 2 or len(b_shape) < 2:
