@@ -66,7 +66,7 @@ def test_a_region_with_autocast_stays() -> None:
 @pytest.mark.parametrize(("dtype", "kept_in_float32"), [("float32", 3), ("bfloat16", 1)])
 def test_kernels_round_what_may_be_rounded(program: Any, dtype: str, kept_in_float32: int) -> None:
     """Three weights: in bfloat16 only that of the region is packed as float32."""
-    module = dispatch(HOST, dtype)(importing.import_program(program, CONVERTERS).module)
+    module = dispatch(HOST, dtype=dtype)(importing.import_program(program, CONVERTERS).module)
     bindings = [binding for block in module["main"].body.blocks for binding in block.bindings]
     calls = [b for b in bindings if getattr(getattr(b.value, "op", None), "name", "") == "relax.call_tir"]
     packed = [str(b.var.ty.dtype) for b in calls if b.value.args[0].name_hint.startswith("pack_weight")]
