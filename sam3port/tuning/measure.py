@@ -20,6 +20,7 @@ from sam3port.kernels.cpu.vector_unit import VectorUnit
 from sam3port.kernels.cpu.workloads import Workload
 from sam3port.tuning import duel
 from sam3port.tuning.devices import Devices
+from sam3port.tuning.interrupts import interrupts_wait
 
 _BUILD_TIMEOUT_S: Final = 300.0
 _RUN_TIMEOUT_S: Final = 120.0
@@ -78,12 +79,15 @@ class Meter:
             now = schedules[start : start + width]
             built = [self._pairs[workload.key, schedule] for schedule in now]
             runner = self._runner(rounds, min_ms)
-            futures = [None if pair.given is None else runner.run([pair.given])[0] for pair in built]
+            with interrupts_wait():
+                futures = [None if pair.given is None else runner.run([pair.given])[0] for pair in built]
             for schedule, pair, future in zip(now, built, futures, strict=True):
                 if future is None:
                     yield Result(schedule, None, None, None, rounds, pair.problem)
-                else:
-                    yield _result(schedule, future.result(), rounds)
+                    continue
+                with interrupts_wait():
+                    measured = future.result()
+                yield _result(schedule, measured, rounds)
 
     def _build(self, workload: Workload, schedules: Sequence[Schedule]) -> None:
         from tvm.s_tir.meta_schedule.builder import BuilderInput
@@ -93,7 +97,8 @@ class Meter:
         if not missing:
             return
         pairs = [self._pair(workload, schedule) for schedule in missing]
-        built = self._builder.build([BuilderInput(module, self._target) for module, _ in pairs])
+        with interrupts_wait():
+            built = self._builder.build([BuilderInput(module, self._target) for module, _ in pairs])
         for schedule, (_, arguments), result in zip(missing, pairs, built, strict=True):
             failed = result.error_msg is not None
             self._pairs[workload.key, schedule] = _Pair(

@@ -104,7 +104,7 @@ def test_an_interrupt_keeps_what_was_measured(upstream_source: Upstream, tmp_pat
     assert "Traceback" not in complained
     kept = Database(file).records()
     assert 0 < len(kept) < 40
-    ran = call(*words[:-4], "--trials", str(len(kept)), "--database", "found.jsonl", cwd=tmp_path)
+    ran = call(*words[:-5], "--trials", str(len(kept)), "--database", "found.jsonl", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "0 schedules to measure here" in ran.stderr
 

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 from sam3port.port.request import BuildRequest
+from sam3port.upstream.source import Upstream
 from sam3port.verify.end_to_end.found import Found
 from sam3port.verify.end_to_end.judge import Verdict
 from sam3port.verify.end_to_end.judge_bfloat16 import SLACK, Cost, compare, shortcomings
 from sam3port.verify.end_to_end.prompts import Kind
 from sam3port.verify.end_to_end.proof import Proof
-from tests.cli.conftest import Program
+from tests.cli.conftest import call
 from tests.verify.test_end_to_end_judge import CLICK, PHOTOGRAPH, SEGMENT, answer, clicked
 
 EVERY = np.full(20, 0.1, np.float32)
@@ -55,7 +56,7 @@ def test_a_difference_alone_is_no_problem() -> None:
     ("changes", "named"),
     [
         ({"telling_ious": (0.9, 0.7), "ious": (0.9, 0.7)}, "mean IoU"),
-        ({"telling_ious": (0.8, 1.0), "ious": (0.8, 1.0)}, "a mask's IoU"),
+        ({"telling_ious": (0.9, 1.0, 1.0), "ious": (0.9, 1.0, 1.0)}, "a mask's IoU"),
         ({"box_error": 4.0}, "a box is 4 pixels"),
         ({"score_error": 0.02}, "a score is 0.02"),
         ({"score_error": float("inf")}, "a score is inf"),
@@ -112,10 +113,11 @@ def test_a_proof_in_bfloat16_is_judged_beside_autocast() -> None:
     assert "a score is 0.01 off" in line
 
 
-def test_the_artifact_in_bfloat16_answers_as_near_as_autocast(sam3port: Program, tmp_path: Path) -> None:
+def test_the_artifact_in_bfloat16_answers_as_near_as_autocast(upstream_source: Upstream, tmp_path: Path) -> None:
     """For real: built, asked about a photograph, with upstream asked twice."""
     words = ("verify", "--end-to-end", "--dtype", "bfloat16", "--photographs", "1", "--report", "report")
-    ran = sam3port(*words, timeout=1500)
+    assert upstream_source.pinned
+    ran = call(*words, cwd=tmp_path, timeout=1500)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     report = json.loads((tmp_path / "report" / "end_to_end_report.json").read_text(encoding="utf-8"))
     assert report["passed"] and set(report["runs"]) == {"upstream", "artifact", "autocast"}
