@@ -16,6 +16,7 @@ from tvm import tirx
 from sam3port.kernels.cpu import bfloat16, emit, gemm
 from sam3port.kernels.cpu import convolution as convolutions
 from sam3port.kernels.cpu.convolution import ConvolutionSpec
+from sam3port.kernels.cpu.matmul import matmul_func
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 from tests.kernels.running import UNIT, Array, assert_as_exact, compile_function, random, run
 from tests.kernels.stand_in import PAIRED, WIDENED, stand_in
@@ -120,7 +121,7 @@ def test_linear_with_all_that_follows_and_an_unknown_number_of_rows(k: int, unit
 @pytest.mark.parametrize(("batch", "m", "n", "k"), [(1, 1, 1, 1), (3, 50, 33, 71), (2, 200, 4, 256)])
 def test_batched_matmul(batch: int, m: int, n: int, k: int, transpose_b: bool, unit: VectorUnit) -> None:
     a, b = random(0, batch, m, k), random(1, batch, *((n, k) if transpose_b else (k, n)))
-    ours = run(gemm.matmul_func(batch, m, n, k, unit, transpose_b=transpose_b), [a, b], (batch, m, n))
+    ours = run(matmul_func(batch, m, n, k, unit, transpose_b=transpose_b), [a, b], (batch, m, n))
     a, b = rounded(a), rounded(b.transpose(0, 2, 1) if transpose_b else b)
     exact = a.astype(np.float64) @ b.astype(np.float64)
     assert_as_exact(ours, a @ b, exact, terms=float((np.abs(a) @ np.abs(b)).max()))

@@ -15,6 +15,7 @@ from tvm import tirx
 
 from sam3port.errors import UsageError
 from sam3port.kernels.cpu import gemm
+from sam3port.kernels.cpu.matmul import matmul_func
 from tests.kernels.running import UNIT, Array, assert_as_exact, compile_function, random, run
 
 
@@ -142,7 +143,7 @@ def test_nan_and_infinity_come_through() -> None:
 def test_batched_matmul(batch: int, m: int, n: int, k: int, transpose_b: bool) -> None:
     a, b = random(0, batch, m, k), random(1, batch, *((n, k) if transpose_b else (k, n)))
     right = b.transpose(0, 2, 1) if transpose_b else b
-    function: Any = gemm.matmul_func(batch, m, n, k, UNIT, transpose_b=transpose_b)
+    function: Any = matmul_func(batch, m, n, k, UNIT, transpose_b=transpose_b)
     ours = run(function, [a, b], (batch, m, n))
     exact = a.astype(np.float64) @ right.astype(np.float64)
     assert_as_exact(ours, a @ right, exact, terms=float((np.abs(a) @ np.abs(right)).max()))

@@ -14,6 +14,7 @@ from tvm.target import Target
 from sam3port.kernels.cpu import convolution, gemm
 from sam3port.kernels.cpu.attention import AttentionSpec, attention_func
 from sam3port.kernels.cpu.convolution import ConvolutionSpec
+from sam3port.kernels.cpu.matmul import matmul_func
 from sam3port.kernels.cpu.schedules import AttentionSchedule, ProductSchedule
 from sam3port.kernels.cpu.vector_unit import VectorUnit, vector_unit
 from sam3port.kernels.cpu.workloads import (
@@ -136,7 +137,7 @@ def test_matmul(m: int, n: int, k: int, turned: bool, data: st.DataObject) -> No
     schedule = chosen(data, MatmulWork(2, m, n, k, turned))
     a, b = random(0, 2, m, k), random(1, 2, *((n, k) if turned else (k, n)))
     right = b.transpose(0, 2, 1) if turned else b
-    ours = run(gemm.matmul_func(2, m, n, k, UNIT, transpose_b=turned, schedule=schedule), [a, b], (2, m, n))
+    ours = run(matmul_func(2, m, n, k, UNIT, transpose_b=turned, schedule=schedule), [a, b], (2, m, n))
     exact = a.astype(np.float64) @ right.astype(np.float64)
     assert_as_exact(ours, a @ right, exact, terms=float((np.abs(a) @ np.abs(right)).max()))
 

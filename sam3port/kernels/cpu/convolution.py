@@ -20,7 +20,7 @@ from sam3port.kernels.cpu import bfloat16, emit, epilogue, lines, operands
 from sam3port.kernels.cpu.blocked import Block, Chunks, emit_block, even_chunks, window_panels
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr, Parameter
 from sam3port.kernels.cpu.epilogue import Epilogue
-from sam3port.kernels.cpu.gemm import write_tile
+from sam3port.kernels.cpu.product import gather_panel, write_tile
 from sam3port.kernels.cpu.schedules import ProductSchedule, convolution_schedule
 from sam3port.kernels.cpu.tasks import tasks
 from sam3port.kernels.cpu.vector_unit import RegisterTile, VectorUnit
@@ -255,26 +255,10 @@ def transposed_convolution_func(
                 emit.store(out, line[i], [item, feature, y * kh + row // kw % kh, column * kw + row % kw])
 
         def gather(item: Expr, pixel: Expr, patches: Buffer, first: Expr, steps: Dim) -> None:
-            with emit.serial(steps) as channel:
-                for j in range(tile.vectors):
-                    start = pixel + j * tile.lanes
-                    at = channel * tile.columns + j * tile.lanes
+            def neighbours(channel: Expr, pixel: Expr, lanes: int) -> Expr:
+                return emit.load(x, [item, channel, pixel], lanes)
 
-                    def word(pixel: Expr, lanes: int, channel: Expr = channel) -> Expr:
-                        def of_channel(channel: Expr) -> Expr:
-                            return emit.load(x, [item, channel, pixel], lanes)
-
-                        return operands.word(unit, channels, first + channel, of_channel, lanes)
-
-                    def whole(word: Any = word, start: Expr = start, at: Expr = at) -> None:
-                        emit.store(patches, word(start, tile.lanes), [at], tile.lanes)
-
-                    def ragged(word: Any = word, start: Expr = start, at: Expr = at) -> None:
-                        with emit.serial(tile.lanes) as i:
-                            emit.store(patches, word(tirx.min(start + i, pixels - 1), 1), [at + i])
-
-                    full = pixels % tile.columns == 0
-                    emit.when(True if full else start + tile.lanes <= pixels, whole, ragged)
+            gather_panel(tile, unit, (channels, pixels), pixel, first, steps, patches, neighbours)
 
         _emit_panels(
             batch, rows, pixels, _channel_chunks(schedule, words), schedule, unit, packed,

@@ -105,8 +105,9 @@ def linear_schedule(m: Dim, n: int, unit: VectorUnit) -> ProductSchedule:
     return _product(unit.tile(emit.static(m), n), 96)
 
 
-def matmul_schedule(m: Dim, n: Dim, unit: VectorUnit) -> ProductSchedule:
-    return _product(unit.tile(emit.static(m), emit.static(n)), 96)
+def matmul_schedule(m: Dim, n: Dim, unit: VectorUnit, *, transpose_b: bool = False) -> ProductSchedule:
+    """A plain right operand is gathered once for each block of rows, so these are as large as convolutions'."""
+    return _product(unit.tile(emit.static(m), emit.static(n)), 96 if transpose_b else 256)
 
 
 def convolution_schedule(rows: int, pixels: int | None, unit: VectorUnit) -> ProductSchedule:

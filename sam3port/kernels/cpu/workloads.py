@@ -14,6 +14,7 @@ from sam3port.kernels.cpu import emit, gemm, schedules, spaces
 from sam3port.kernels.cpu.attention import AttentionSpec, attention_func
 from sam3port.kernels.cpu.convolution import ConvolutionSpec, convolution_func, transposed_convolution_func
 from sam3port.kernels.cpu.epilogue import Epilogue
+from sam3port.kernels.cpu.matmul import matmul_func
 from sam3port.kernels.cpu.schedules import AttentionSchedule, ProductSchedule, Schedule
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 
@@ -97,11 +98,11 @@ class MatmulWork(_Product):
         return _key("matmul", shape, ("transposed",) if self.transpose_b else ())
 
     def default(self, unit: VectorUnit) -> ProductSchedule:
-        return schedules.matmul_schedule(self.rows, self.columns, unit)
+        return schedules.matmul_schedule(self.rows, self.columns, unit, transpose_b=self.transpose_b)
 
     def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
         assert isinstance(schedule, ProductSchedule)
-        return gemm.matmul_func(
+        return matmul_func(
             self.batch, self.rows, self.columns, self.depth, unit, transpose_b=self.transpose_b, schedule=schedule
         )
 

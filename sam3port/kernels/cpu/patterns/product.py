@@ -6,7 +6,7 @@ from typing import Any
 
 from tvm import relax, tirx
 
-from sam3port.kernels.cpu import gemm
+from sam3port.kernels.cpu.matmul import matmul_func
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
 from sam3port.kernels.cpu.tuned import TunedSchedules, marked
@@ -43,7 +43,7 @@ def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedule
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         own = m if isinstance(m, int) else tirx.Var("m", "int64")
-        function = gemm.matmul_func(batch, own, n, k, unit, transpose_b=transposed is not None, schedule=schedule)
+        function = matmul_func(batch, own, n, k, unit, transpose_b=transposed is not None, schedule=schedule)
         kernel = builder.add_func(marked(function, schedule, workload), "batched_matmul")
         right = (
             g.reshaped(builder, new(transposed.args[0]), (batch, n, k))
