@@ -11,6 +11,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm.target import Target
 
 from sam3port.kernels.cpu.patterns.attention import match_attention
+from sam3port.kernels.cpu.patterns.channel_norm import match_channel_norm
 from sam3port.kernels.cpu.patterns.convolution import match_convolution, match_transposed_convolution
 from sam3port.kernels.cpu.patterns.depthwise import match_depthwise
 from sam3port.kernels.cpu.patterns.graph import Graph, Replacement, Var
@@ -31,6 +32,7 @@ MATCHERS: tuple[Matcher, ...] = (
     match_depthwise,
     match_transposed_convolution,
     match_normalisation,
+    match_channel_norm,
     match_roi_align,
 )
 """In order of preference: the last product of an attention is a matmul, too."""
