@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -57,6 +57,7 @@ class Row:
             "contestant": str(self.contestant),
             "dtype": self.dtype,
             "runs": len(self.seconds),
+            "seconds": list(self.seconds),
             "median_s": self.median_s,
             "mean_s": float(np.mean(self.seconds)),
             "least_s": min(self.seconds),
@@ -71,6 +72,15 @@ class Row:
             "first_s": self.first_s,
             "max_abs_error": self.max_abs_error,
         }
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> Row:
+        """
+        Raises:
+            KeyError, TypeError, ValueError: it is no such row.
+        """
+        given = {each.name: content[each.name] for each in dataclasses.fields(Row)}
+        return Row(**{**given, "contestant": Contestant(given["contestant"]), "seconds": tuple(given["seconds"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +136,31 @@ class Results:
         """How many times as fast the port is as another; None where one of them is absent."""
         ours, theirs = self.row(component, Contestant.TVM), self.row(component, over)
         return None if ours is None or theirs is None else theirs.median_s / ours.median_s
+
+    def without(self, components: Sequence[str]) -> Results:
+        """Everything but what is about these components."""
+        rows = [row for row in self.rows if row.component not in components]
+        return dataclasses.replace(
+            self, rows=rows, absent=[each for each in self.absent if each.component not in components]
+        )
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> Results:
+        """
+        Raises:
+            KeyError, TypeError, ValueError: these are no results.
+        """
+
+        def measured(limit: float | None) -> list[float]:
+            return [] if limit is None else [float(limit)]
+
+        return Results(
+            [Row.from_json(row) for row in content["rows"]],
+            [Absent(each["component"], Contestant(each["contestant"]), each["problem"]) for each in content["absent"]],
+            measured(content["fma_limit_gflops"]["float32"]),
+            measured(content["fma_limit_gflops"]["bfloat16"]),
+            measured(content["read_limit_gbytes"]),
+        )
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -44,7 +44,10 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output instead of a table.")
 @click.option(
-    "--report", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write the report there."
+    "--report",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Add to the report there, or begin one.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes of the build (default: 2).")
 @upstream_option
@@ -68,8 +71,10 @@ def bench(
     """
     from sam3port.bench.components import Setup, bench_components
     from sam3port.bench.figures import Results
-    from sam3port.bench.report import content, write_report
+    from sam3port.bench.report import collected, earlier_runs, write_report
+    from sam3port.bench.run import run_of
     from sam3port.machine.cpus import usable_cpus
+    from sam3port.port.request import known_components
 
     if end_to_end and components:
         raise UsageError(f"--end-to-end takes all of the model, not {', '.join(components)}", "leave that away")
@@ -78,6 +83,7 @@ def bench(
     chosen = _contestants(against)
     request = _request(components, end_to_end, options)
     results = Results()
+    earlier = earlier_runs(report) if report is not None else []
     with tempfile.TemporaryDirectory(prefix="sam3port-bench-") as folder:
         setup = Setup(request, chosen, threads or usable_cpus(), rounds, Path(folder), _say(time.monotonic()))
         with _built(request, end_to_end, jobs) as built:
@@ -86,12 +92,13 @@ def bench(
             else:
                 bench_components(setup, built, results)
         command = _command(components, end_to_end, against, threads, rounds, image, options)
+        run = run_of(results, setup, command)
         if as_json:
-            click.echo(json_format.dumps(content(results, setup, command)))
+            click.echo(json_format.dumps(run.as_json()))
         else:
             _print(results)
         if report is not None:
-            for file in write_report(results, setup, report, command):
+            for file in write_report(collected(earlier, run), list(known_components()), report):
                 click.echo(f"wrote {file}", err=True)
     return 0 if results.rows else 1
 

@@ -30,8 +30,9 @@ def test_one_component_against_everybody(sam3port: Program, tmp_path: Path) -> N
     report = (tmp_path / "out" / "PERFORMANCE.md").read_text(encoding="utf-8")
     assert "| scoring_head | tvm |" in report
     assert "sam3port bench scoring_head --preset tiny --dtype float32" in report
-    assert json.loads((tmp_path / "out" / "performance.json").read_text(encoding="utf-8")) == found
-    assert (tmp_path / "out" / "performance.png").stat().st_size > 10_000
+    assert json.loads((tmp_path / "out" / "performance.json").read_text(encoding="utf-8")) == {"runs": [found]}
+    (plot,) = (tmp_path / "out").glob("performance-tiny-float32-*.png")
+    assert plot.stat().st_size > 10_000
     assert str(tmp_path) not in report
 
 
