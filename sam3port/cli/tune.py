@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_format
+import shlex
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="To compute with (default: every usable CPU).")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Decides what is tried.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output instead of a table.")
+@click.option(
+    "--report", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write TUNING.md there."
+)
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes that build (default: at most 2).")
 @upstream_option
 @disable_option
@@ -60,6 +64,7 @@ def tune(
     threads: int | None,
     seed: int,
     as_json: bool,
+    report: Path | None,
     jobs: int | None,
     **options: Any,
 ) -> int:
@@ -68,7 +73,7 @@ def tune(
     `sam3port build` uses what lies in the user's cache; another --database is given to it with --tuned. Nothing is
     measured twice. Ctrl-C keeps what was measured. Leave the machine idle meanwhile.
     """
-    from sam3port.cli.tune_report import content, print_table
+    from sam3port.cli.tune_report import content, print_table, write_report
     from sam3port.port.request import BuildRequest, known_components
     from sam3port.tuning.database import Database
     from sam3port.tuning.devices import find_devices
@@ -94,10 +99,29 @@ def tune(
         click.echo(json_format.dumps(content(done, kept.file, interrupted=interrupted)))
     elif done:
         print_table(done)
+    if report is not None and done:
+        written = write_report(done, report, _command(components, chosen, trials, workloads, threads, options))
+        click.echo(f"wrote {written}", err=True)
     click.echo(f"kept in {kept.file}", err=True)
     if interrupted:
         raise KeyboardInterrupt
     return 0
+
+
+def _command(
+    components: tuple[str, ...],
+    chosen: dict[str, str],
+    trials: int,
+    workloads: int | None,
+    threads: int | None,
+    options: dict[str, Any],
+) -> str:
+    words = ["sam3port", "tune", *components, "--preset", options["preset"]]
+    words += ["--resolution", str(options["resolution"])] if options["resolution"] else []
+    words += [word for name, value in chosen.items() for word in (f"--{name}", value)]
+    words += ["--trials", str(trials), *(["--workloads", str(workloads)] if workloads else [])]
+    words += ["--threads", str(threads)] if threads else []
+    return shlex.join(words)
 
 
 def _refuse(request: BuildRequest, remote: bool) -> None:

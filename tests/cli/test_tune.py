@@ -53,11 +53,15 @@ def test_it_finds_the_work_and_keeps_every_measurement(tuned: tuple[Completed, P
 def test_a_second_run_measures_nothing(tuned: tuple[Completed, Path]) -> None:
     _, folder = tuned
     before = (folder / "found.jsonl").read_bytes()
-    ran = call(*WORDS, cwd=folder)
+    ran = call(*WORDS, "--report", "report", cwd=folder)
     assert ran.returncode == 0, ran.stderr
     assert "0 schedules to measure here" in ran.stderr
     assert (folder / "found.jsonl").read_bytes() == before
     assert "default ms" in ran.stdout and "of 1 workloads" in ran.stdout
+    page = (folder / "report" / "TUNING.md").read_text(encoding="utf-8")
+    assert "| workload | calls | default ms | measured ms | ratio | schedule |" in page
+    assert "\n| linear " in page and "sam3port tune scoring_head --preset tiny" in page
+    assert "of 1 workloads" in page and str(folder) not in page
 
 
 def test_a_build_uses_what_was_found_and_says_so(tuned: tuple[Completed, Path]) -> None:
