@@ -22,8 +22,8 @@ TARGETS = ("cpu", "cuda", "metal")
 FIRST = (
     *("verify/test_full", "verify/test_sabotage", "cli/test_demo", "patches/test_models_on_cpu", "port/test_build"),
     *("verify/test_runs", "port/test_operators", "test_documents", "port/test_artifact", "verify/test_end_to_end"),
-    *("cli/test_bench", "model/test_weights", "test_export_stages", "cli/test_apply_patches", "runtime/test_artifact"),
-    *("verify/test_linked", "test_third_party_component"),
+    *("bench/test_quick", "cli/test_bench", "model/test_weights", "test_export_stages", "cli/test_apply_patches"),
+    *("runtime/test_artifact", "verify/test_linked", "test_third_party_component"),
 )
 """Modules that take longest, so that none of them is left for the end, when the other workers have nothing to do."""
 
@@ -55,6 +55,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = kept
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Ends the log with the speeds that were measured on the way, by whichever worker."""
+    from tests import speed
+
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    if figures := speed.files(report for report in reports if isinstance(report, pytest.TestReport)):
+        terminalreporter.section(speed.TITLE)
+        for line in speed.lines(figures):
+            terminalreporter.write_line(line)
+        terminalreporter.write_line(f"figures in {figures[0].parent}")
 
 
 def _device_missing(target: str) -> str | None:

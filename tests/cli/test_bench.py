@@ -1,39 +1,13 @@
-"""``sam3port bench``, for real: the port, PyTorch and whoever else is installed."""
+"""``sam3port bench``: the whole program, and wrong use. Components are in tests/bench/test_quick.py."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from sam3port.bench.contestants import PEERS, Contestant, missing_packages
+from sam3port.bench.contestants import Contestant
 from tests.cli.conftest import Program
-
-
-def test_one_component_against_everybody(sam3port: Program, tmp_path: Path) -> None:
-    """Each computes the same: their errors against float64 are all those of float32."""
-    there = [peer for peer in PEERS if not missing_packages(peer)]
-    words = ("bench", "scoring_head", "--against", ",".join(there), "--rounds", "1", "--json", "--report", "out")
-    ran = sam3port(*words, timeout=900)
-    assert ran.returncode == 0, ran.stderr
-    found = json.loads(ran.stdout)
-    assert found["absent"] == []
-    assert [row["contestant"] for row in found["rows"]] == ["tvm", *there]
-    for row in found["rows"]:
-        assert row["component"] == "scoring_head"
-        assert 0 < row["median_s"] <= row["p95_s"]
-        assert row["max_abs_error"] < 1e-5
-        assert row["gflops"] > 0
-        assert row["peak_rss_bytes"] > 2**20
-    assert found["fma_limit_gflops"]["float32"] > 1
-    report = (tmp_path / "out" / "PERFORMANCE.md").read_text(encoding="utf-8")
-    assert "| scoring_head | tvm |" in report
-    assert "sam3port bench scoring_head --preset tiny --dtype float32" in report
-    assert json.loads((tmp_path / "out" / "performance.json").read_text(encoding="utf-8")) == {"runs": [found]}
-    (plot,) = (tmp_path / "out").glob("performance-tiny-float32-*.png")
-    assert plot.stat().st_size > 10_000
-    assert str(tmp_path) not in report
 
 
 def test_the_whole_program_against_upstream(sam3port: Program) -> None:
