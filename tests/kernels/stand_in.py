@@ -19,10 +19,10 @@ PAIRED: VectorUnit = replace(UNIT, dtype="bfloat16", dot=dot.AVX512_BF16)
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """The instruction is done in two multiply-adds, so that all around it runs on any CPU."""
-    monkeypatch.setattr(dot, "in_llvm", _in_llvm)
+    monkeypatch.setattr(dot, "in_llvm", in_llvm)
 
 
-def _in_llvm(_feature: str, lanes: int) -> str:
+def in_llvm(_feature: str, lanes: int) -> str:
     floats, words = (f"<{lanes} x {element}>" for element in ("float", "i32"))
 
     def every(value: int) -> str:

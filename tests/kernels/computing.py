@@ -1,0 +1,102 @@
+"""Every kernel on inputs of its own: ``python -m tests.kernels.computing LIBRARY OUT.npz``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tvm
+
+from sam3port.kernels.cpu import convolution, gemm, normalisation
+from sam3port.kernels.cpu.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.channel_norm import channel_norm_func
+from sam3port.kernels.cpu.depthwise import DepthwiseSpec, depthwise_func
+from sam3port.kernels.cpu.matmul import matmul_func
+from sam3port.kernels.cpu.roi_align import RoiAlignSpec, roi_align_func
+from sam3port.kernels.cpu.vector_unit import VectorUnit
+from tests.kernels.running import HOST, UNIT, Array, random
+from tests.kernels.stand_in import PAIRED, WIDENED
+
+
+@dataclass(frozen=True)
+class Call:
+    """A kernel, what goes in, and the shape of what comes out."""
+
+    function: Any
+    inputs: Sequence[Array]
+    shape: Sequence[int]
+
+
+def products(unit: VectorUnit) -> dict[str, Call]:
+    """Those whose operands are rounded to the unit's type."""
+    x, bias, packed = random(0, 331, 201), random(2, 150), gemm.pack_weight(random(1, 150, 201), unit)
+    image = random(3, 1, 9, 31, 37)
+    spec = convolution.ConvolutionSpec(1, 9, 31, 37, 20, (3, 3), padding=(1, 1, 1, 1))
+    filters = convolution.pack_convolution(random(4, 20, 9, 3, 3), unit)
+    enlarging = convolution.pack_transposed(random(7, 9, 20, 2, 2), unit)
+    epilogue = ("add_vector", "gelu")
+    return {
+        "linear": Call(gemm.linear_func(331, 150, 201, unit, epilogue), [x, packed, bias], (331, 150)),
+        "few_rows": Call(gemm.linear_func(3, 150, 201, unit), [x[:3], packed], (3, 150)),
+        "matmul": Call(matmul_func(3, 101, 37, 71, unit), [random(5, 3, 101, 71), random(6, 3, 71, 37)], (3, 101, 37)),
+        "convolution": Call(convolution.convolution_func(spec, unit), [image, filters], (1, 20, spec.pixels)),
+        "transposed_convolution": Call(
+            convolution.transposed_convolution_func(1, 9, (31, 37), 20, (2, 2), unit),
+            [image.reshape(1, 9, -1), enlarging],
+            (1, 20, 62, 74),
+        ),
+    }
+
+
+def others() -> dict[str, Call]:
+    """Those that compute in float32 whatever the unit's type."""
+    x, gamma, beta = random(0, 331, 200), random(1, 200), random(2, 200)
+    image = random(3, 2, 9, 31, 37)
+    heads = [random(seed, 1, 3, 250, 32) for seed in range(3)]
+    flat = image.reshape(2, 9, -1)
+    depthwise = DepthwiseSpec(2, 9, 31, 37, (7, 7), padding=(3, 3, 3, 3))
+    regions = np.array([[i % 2, i, i, 20 + i, 30 - i] for i in range(11)], dtype=np.float32)
+    pooling = RoiAlignSpec(2, 9, 31, 37, 11, (7, 7), 1.0, 0)
+    return {
+        "attention": Call(attention_func(AttentionSpec(1, 3, 250, 250, 32, 32, 0.2), UNIT), heads, heads[0].shape),
+        "layer_norm": Call(normalisation.layer_norm_func(331, 200, 1e-5, UNIT), [x, gamma, beta], x.shape),
+        "softmax": Call(normalisation.softmax_func(331, 200, UNIT), [x], x.shape),
+        "group_norm": Call(
+            normalisation.group_norm_func(2, 9, 31 * 37, 3, 1e-5, UNIT), [flat, gamma[:9], beta[:9]], flat.shape
+        ),
+        "channel_norm": Call(channel_norm_func(2, 9, 31 * 37, 1e-5, UNIT), [flat], flat.shape),
+        "depthwise": Call(depthwise_func(depthwise, UNIT), [image, random(6, 9, 7, 7)], flat.shape),
+        "roi_align": Call(roi_align_func(pooling, UNIT), [image, regions], (11, 9, 7, 7)),
+    }
+
+
+def calls() -> dict[str, Call]:
+    """All of them, by name."""
+    found = others()
+    for name, unit in {"float32": UNIT, "widened": WIDENED, "paired": PAIRED}.items():
+        found |= {f"{kernel}_{name}": call for kernel, call in products(unit).items()}
+    return found
+
+
+def compile_all(file: Path) -> None:
+    """The library of `calls`."""
+    functions = {name: call.function.with_attr("global_symbol", name) for name, call in calls().items()}
+    tvm.compile(tvm.IRModule(functions), target=HOST).export_library(str(file))
+
+
+def main() -> None:
+    library = tvm.runtime.load_module(sys.argv[1])
+    results = {}
+    for name, call in calls().items():
+        out = tvm.runtime.tensor(np.full(call.shape, np.nan, dtype=np.float32))
+        library[name](*[tvm.runtime.tensor(np.ascontiguousarray(x)) for x in call.inputs], out)
+        results[name] = out.numpy()
+    np.savez(sys.argv[2], **results)
+
+
+if __name__ == "__main__":
+    main()
