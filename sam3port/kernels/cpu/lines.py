@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from tvm import tirx
 
 from sam3port.kernels.cpu import emit
-from sam3port.kernels.cpu.emit import Dim, Expr
+from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 
 Combine = Callable[[Expr, Expr], Expr]
 
 _UNROLL = 4
 """Independent sums: enough to hide the latency of an addition, and shorter chains for a more exact result."""
+_CHAIN = 64
+"""Additions one after the other: a longer line is a sum of such sums, so that its rounding errors do not add up."""
 
 
 def across(combine: Combine, vectors: Sequence[Expr], lanes: int) -> Expr:
@@ -48,17 +50,35 @@ def fold(length: Dim, lanes: int, value: Callable[[Expr, int], Expr], combine: C
     sums = emit.scratch((_UNROLL * lanes,))
     rest = emit.scratch((1,))
     emit.store(rest, emit.constant(start), [0])
-    for u in range(_UNROLL):
-        emit.store(sums, emit.constant(start, lanes), [u * lanes], lanes)
+
+    def clear(held: Buffer) -> None:
+        for u in range(_UNROLL):
+            emit.store(held, emit.constant(start, lanes), [u * lanes], lanes)
 
     def add(u: int, position: Expr) -> None:
         held = emit.load(sums, [u * lanes], lanes)
         emit.store(sums, combine(held, value(position, lanes)), [u * lanes], lanes)
 
+    def chain(first: Dim, count: Dim) -> None:
+        with emit.serial(count) as i:
+            for u in range(_UNROLL):
+                add(u, (first + i) * step + u * lanes)
+
     step = _UNROLL * lanes
-    with emit.serial(length // step) as i:
-        for u in range(_UNROLL):
-            add(u, i * step + u * lanes)
+    steps = length // step
+    clear(sums)
+    if isinstance(steps, int) and steps <= _CHAIN:
+        chain(0, steps)
+    else:
+        totals = emit.scratch((_UNROLL * lanes,))
+        clear(totals)
+        with emit.serial(emit.ceildiv(steps, _CHAIN)) as block:
+            clear(sums)
+            chain(block * _CHAIN, emit.minimum(_CHAIN, steps - block * _CHAIN))
+            for u in range(_UNROLL):
+                both = combine(emit.load(totals, [u * lanes], lanes), emit.load(sums, [u * lanes], lanes))
+                emit.store(totals, both, [u * lanes], lanes)
+        sums = totals
     if not (isinstance(length, int) and length % step == 0):
         done = length // step * step
         with emit.serial((length - done) // lanes) as i:
