@@ -12,6 +12,7 @@ from sam3port.components.component import Capacity
 from sam3port.errors import UsageError
 from sam3port.port.request import BuildRequest, known_components
 from sam3port.port.stage import Stage
+from sam3port.tuning.record import Machine, TunedSchedule
 
 REQUEST = BuildRequest(
     components=("scoring_head",),
@@ -19,13 +20,14 @@ REQUEST = BuildRequest(
     resolution=672,
     target="cpu",
     target_options={"mcpu": "x86-64-v3", "triple": "x86_64-linux-gnu"},
-    dtype="float32",
+    dtype="bfloat16",
     seed=None,
     checkpoint=Path("/somewhere/sam3.pt"),
     capacity=Capacity(prompts=2, points=3, boxes=4),
     until=Stage.IMPORT,
     upstream=Path("/somewhere/sam3"),
     disable=("feat_sizes",),
+    tuned=(TunedSchedule("linear 1x2x3 float32", Machine("znver3", 8, 16, 2), {"rows": 6}, "your database"),),
 )
 
 
@@ -35,8 +37,8 @@ def test_it_travels_as_json() -> None:
     assert BuildRequest.from_json(json.loads(json.dumps(REQUEST.as_json()))) == REQUEST
 
 
-SAME = {"target", "dtype"}
-"""The usual target has this option and its one type."""
+SAME = {"target"}
+"""The usual target is the one that has these options."""
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ SAME = {"target", "dtype"}
 )
 def test_an_option_of_another_target_is_refused(target: str, option: str, has: str) -> None:
     with pytest.raises(UsageError, match=f"target {target} has no --{option}") as caught:
-        replace(REQUEST, target=target, target_options={option: "x"}).build_target()
+        replace(REQUEST, target=target, dtype="float32", target_options={option: "x"}).build_target()
     assert has in caught.value.remedy
 
 
