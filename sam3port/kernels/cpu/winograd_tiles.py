@@ -1,4 +1,4 @@
-"""Tiles of images for `winograd`: gathered and transformed on the way in, transformed back and written on the way out."""
+"""Tiles of images for `winograd`: gathered and transformed on the way in, and back on the way out."""
 
 from __future__ import annotations
 
