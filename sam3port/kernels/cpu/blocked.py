@@ -31,10 +31,12 @@ class Block:
     strips: int
     """At most."""
     sums: Buffer
+    first_panel: Expr = 0
+    """Where the block begins in `sums`, in panels."""
 
     def at(self, strip: Expr, panel: Expr) -> TileSums:
         """The sums of one tile."""
-        start = (panel * self.strips + strip) * self.tile.rows * self.tile.columns
+        start = ((self.first_panel + panel) * self.strips + strip) * self.tile.rows * self.tile.columns
         return TileSums.stored(self.tile, self.sums, start)
 
 

@@ -81,7 +81,7 @@ def pack_convolution(
     words = operands.host_words(weight.transpose(2, 3, 1, 0), 2, unit)
     schedule = schedule or convolution_schedule(features, None, unit)
     chunks = _chunks(schedule, operands.words(channels, unit), (kh, kw))
-    return _pack_rows(words.reshape(-1, features), chunks, schedule)
+    return pack_rows_on_host(words.reshape(-1, features), chunks, schedule)
 
 
 def pack_transposed(
@@ -91,10 +91,11 @@ def pack_transposed(
     channels, *rows = weight.shape
     schedule = schedule or convolution_schedule(math.prod(rows), None, unit)
     words = operands.host_words(weight.reshape(channels, -1), 0, unit)
-    return _pack_rows(words, _channel_chunks(schedule, len(words)), schedule)
+    return pack_rows_on_host(words, _channel_chunks(schedule, len(words)), schedule)
 
 
-def _pack_rows(flat: npt.NDArray[Any], chunks: Chunks, schedule: ProductSchedule) -> npt.NDArray[Any]:
+def pack_rows_on_host(flat: npt.NDArray[Any], chunks: Chunks, schedule: ProductSchedule) -> npt.NDArray[Any]:
+    """``flat[step, row]`` in panels of rows, chunk after chunk, see `packed_at`."""
     depth, rows = flat.shape
     height = schedule.rows
     panels = emit.ceildiv(rows, height)
@@ -104,7 +105,7 @@ def _pack_rows(flat: npt.NDArray[Any], chunks: Chunks, schedule: ProductSchedule
     return np.concatenate([piece.reshape(len(piece), panels, height).transpose(1, 0, 2).ravel() for piece in pieces])
 
 
-def _packed_at(rows: int, tile: RegisterTile, panel: Expr, first: Expr, steps: Dim, step: Expr) -> Expr:
+def packed_at(rows: int, tile: RegisterTile, panel: Expr, first: Expr, steps: Dim, step: Expr) -> Expr:
     """Where a panel's features of one step begin: chunk after chunk, in each the panels one after the other."""
     return (first * emit.ceildiv(rows, tile.rows) + panel * steps + step) * tile.rows
 
@@ -170,7 +171,7 @@ def _pack_func(
         with emit.parallel(emit.ceildiv(rows, height)) as panel, emit.serial(chunks.count) as chunk:
             first, steps = chunks.bound(chunk)
             with emit.serial(steps) as step, emit.serial(height) as i:
-                at = _packed_at(rows, tile, panel, first, steps, step) + i
+                at = packed_at(rows, tile, panel, first, steps, step) + i
                 emit.store(packed, word(first + step, panel * height + i, element), [at])
 
     kernel = emit.Kernel("pack weight", f"panels of {height} features")
@@ -318,7 +319,7 @@ def _emit_panels(
 
         def widen(first: Expr, steps: Dim) -> None:
             """The chunk's weights of all strips, which lie one after the other."""
-            start = emit.bind(_packed_at(rows, tile, first_strip, first, steps, 0))
+            start = emit.bind(packed_at(rows, tile, first_strip, first, steps, 0))
 
             def some(at: Expr, lanes: int) -> None:
                 emit.store(near, bfloat16.widen(emit.load(packed, [start + at], lanes), lanes), [at], lanes)
@@ -328,7 +329,7 @@ def _emit_panels(
         def weight(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int) -> Expr:
             if near is not None:
                 return near[(strip * steps + step) * tile.rows + i]
-            return packed[_packed_at(rows, tile, first_strip + strip, first, steps, step) + i]
+            return packed[packed_at(rows, tile, first_strip + strip, first, steps, step) + i]
 
         emit_block(
             block, own_strips, own, chunks,

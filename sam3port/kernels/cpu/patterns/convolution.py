@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tvm import relax, tirx
 from tvm.ir.expr import GenericConst
 
 from sam3port.kernels.cpu import convolution as kernels
+from sam3port.kernels.cpu import winograd
 from sam3port.kernels.cpu.convolution import ConvolutionSpec
 from sam3port.kernels.cpu.operands import weight_dtype, words
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
 from sam3port.kernels.cpu.patterns.linear import Chain, follow, linear_replacement
+from sam3port.kernels.cpu.schedules import ProductSchedule
 from sam3port.kernels.cpu.tuned import TunedSchedules, marked
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 from sam3port.kernels.cpu.workloads import ConvolutionWork, TransposedConvolutionWork
@@ -38,23 +41,19 @@ def match_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSche
     steps = tuple(chain.steps)
     out_shape = g.shape_of(chain.last)
     assert out_shape is not None
-    workload = ConvolutionWork(spec, steps) if isinstance(batch, int) else None
+    minimal = winograd.fits(spec, unit)
+    workload = ConvolutionWork(spec, steps) if isinstance(batch, int) and not minimal else None
     schedule = tuned.product(workload, unit)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
-        from dataclasses import replace
-
         own = spec if isinstance(batch, int) else replace(spec, batch=tirx.Var("n", "int64"))
         fixed = new(weight)
-        if isinstance(fixed, GenericConst):
-            packed: Expr = relax.const(kernels.pack_convolution(fixed.value.numpy(), unit, schedule))
+        if minimal:
+            packed = _transformed_weight(builder, fixed, own, unit)
+            function = winograd.winograd_func(own, unit, steps)
         else:
-            packing = kernels.pack_convolution_func(features, channels, (kh, kw), unit, schedule)
-            pack = builder.add_func(packing, "pack_convolution")
-            packed_shape = kernels.packed_rows_shape(features, spec.words(unit), unit, schedule)
-            packed_type = relax.TensorType(packed_shape, weight_dtype(unit))
-            packed = builder.emit(relax.call_tir(pack, [fixed], packed_type))
-        function = marked(kernels.convolution_func(own, unit, steps, schedule), schedule, workload)
+            packed = _packed_weight(builder, fixed, own, unit, schedule)
+            function = marked(kernels.convolution_func(own, unit, steps, schedule), schedule, workload)
         kernel = builder.add_func(function, "_".join(["convolution", *steps]))
         flat = (batch, features, spec.pixels)
         arguments = [new(x), packed, *operands(builder, new, chain, features, flat)]
@@ -63,6 +62,25 @@ def match_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSche
 
     flops = 2 * batch * spec.pixels * spec.depth * features if isinstance(batch, int) else None
     return Replacement(chain.last, emit, "convolution", flops, workload)
+
+
+def _packed_weight(
+    builder: relax.BlockBuilder, fixed: Expr, spec: ConvolutionSpec, unit: VectorUnit, schedule: ProductSchedule | None
+) -> Expr:
+    if isinstance(fixed, GenericConst):
+        return relax.const(kernels.pack_convolution(fixed.value.numpy(), unit, schedule))
+    packing = kernels.pack_convolution_func(spec.features, spec.channels, spec.kernel, unit, schedule)
+    pack = builder.add_func(packing, "pack_convolution")
+    packed_shape = kernels.packed_rows_shape(spec.features, spec.words(unit), unit, schedule)
+    return builder.emit(relax.call_tir(pack, [fixed], relax.TensorType(packed_shape, weight_dtype(unit))))
+
+
+def _transformed_weight(builder: relax.BlockBuilder, fixed: Expr, spec: ConvolutionSpec, unit: VectorUnit) -> Expr:
+    if isinstance(fixed, GenericConst):
+        return relax.const(winograd.pack_winograd(fixed.value.numpy(), spec, unit))
+    pack = builder.add_func(winograd.pack_winograd_func(spec, unit), "pack_convolution")
+    packed_type = relax.TensorType(winograd.packed_shape(spec, unit), "float32")
+    return builder.emit(relax.call_tir(pack, [fixed], packed_type))
 
 
 def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:

@@ -1,0 +1,186 @@
+"""3x3 convolutions by minimal filtering: 16 multiplications for four pixels of the output where the plain sum has 36.
+
+F(2x2, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015), section 4.1: a tile of 4 x 4
+pixels of the input, the weights and the products are transformed by small matrices of 0, 1/2 and 1, which costs few
+digits. What is between are 16 products ``weight[features, channels] @ tiles[channels, tile]``, one for each position in
+a tile. A task does everything for some tiles, so that only the input, the weights and the output pass through memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from tvm import tirx
+
+from sam3port.kernels.cpu import emit, epilogue
+from sam3port.kernels.cpu.blocked import Block, Chunks, emit_block, even_chunks
+from sam3port.kernels.cpu.convolution import ConvolutionSpec, pack_rows_on_host, packed_at
+from sam3port.kernels.cpu.emit import Buffer, Dim, Expr, Parameter
+from sam3port.kernels.cpu.epilogue import Epilogue
+from sam3port.kernels.cpu.schedules import ProductSchedule, convolution_schedule
+from sam3port.kernels.cpu.tasks import tasks
+from sam3port.kernels.cpu.vector_unit import VectorUnit
+from sam3port.kernels.cpu.winograd_tiles import POSITIONS, Tiles, transform_inputs, transform_outputs
+
+_TILES: Final = 96
+"""Of a task. With 256 channels and features, their transforms are 1.5 MiB each; the weights, 4 MiB, pass once."""
+_LEAST: Final = 32
+"""Channels and features for which the transforms are a small part of the work."""
+_LEAST_PIXELS: Final = 256
+
+
+def fits(spec: ConvolutionSpec, unit: VectorUnit) -> bool:
+    """Whether a convolution can be computed so, and should. Rounded operands would be rounded after the transform."""
+    return (
+        (spec.kernel, spec.stride, spec.dilation) == ((3, 3), (1, 1), (1, 1))
+        and min(spec.channels, spec.features) >= _LEAST
+        and spec.pixels >= _LEAST_PIXELS
+        and unit.dtype == "float32"
+        and unit.lanes > 1
+    )
+
+
+def packed_shape(spec: ConvolutionSpec, unit: VectorUnit) -> tuple[int]:
+    """Of the transformed weight: 16 / 9 of the plain one's size."""
+    height = _schedule(spec, unit).rows
+    return (POSITIONS * emit.ceildiv(spec.features, height) * spec.channels * height,)
+
+
+def pack_winograd(weight: npt.NDArray[np.float32], spec: ConvolutionSpec, unit: VectorUnit) -> npt.NDArray[Any]:
+    """``weight[features, channels, 3, 3]`` transformed, in panels for each position; as `pack_winograd_func`."""
+    half = np.float32(0.5)
+    schedule = _schedule(spec, unit)
+    chunks = _chunks(spec, schedule)
+    # By column first, then along each line, as in `pack_winograd_func`: the same bits.
+    by_column = [_spread([weight[:, :, line, column] for line in range(3)], half) for column in range(3)]
+    transformed = [
+        value for line in range(4) for value in _spread([by_column[column][line] for column in range(3)], half)
+    ]
+    parts = [pack_rows_on_host(np.ascontiguousarray(each.T), chunks, schedule) for each in transformed]
+    return np.concatenate(parts)
+
+
+def pack_winograd_func(spec: ConvolutionSpec, unit: VectorUnit) -> tirx.PrimFunc:
+    """``(weight[features, channels, 3, 3]) -> packed[position, chunk, panel, channel, feature]``."""
+    schedule = _schedule(spec, unit)
+    tile, chunks = schedule.tile(unit.lanes), _chunks(spec, schedule)
+    features, channels, height = spec.features, spec.channels, tile.rows
+    panels = emit.ceildiv(features, height)
+
+    def body(weight: Buffer, packed: Buffer) -> None:
+        with emit.parallel(panels) as panel, emit.serial(chunks.count) as chunk:
+            first, steps = chunks.bound(chunk)
+            with emit.serial(steps) as step, emit.serial(height) as i:
+                feature = emit.bind(panel * height + i)
+
+                def element(y: int, x: int, feature: Expr = feature, channel: Expr = first + step) -> Expr:
+                    value = weight[tirx.min(feature, features - 1), channel, y, x]
+                    return tirx.if_then_else(feature < features, value, emit.constant(0.0))
+
+                half = emit.constant(0.5)
+                by_column = [
+                    [emit.bind(value) for value in _spread([emit.bind(element(y, x)) for y in range(3)], half)]
+                    for x in range(3)
+                ]
+                at = emit.bind(packed_at(features, tile, panel, first, steps, step) + i)
+                for row in range(4):
+                    for column, value in enumerate(_spread([by_column[x][row] for x in range(3)], half)):
+                        emit.store(packed, value, [(row * 4 + column) * (panels * channels * height) + at])
+
+    kernel = emit.Kernel("pack weight", f"transformed, panels of {height} features")
+    return emit.primfunc(
+        [("weight", (features, channels, 3, 3)), ("packed", packed_shape(spec, unit))], body, kernel=kernel
+    )
+
+
+def winograd_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = ()) -> tirx.PrimFunc:
+    """``(x[batch, channels, height, width], packed, *operands, out[batch, features, pixels])``.
+
+    As `sam3port.kernels.cpu.convolution.convolution_func`, for what `fits`.
+    """
+    schedule = _schedule(spec, unit)
+    tile, chunks = schedule.tile(unit.lanes), _chunks(spec, schedule)
+    channels, strips = spec.channels, emit.ceildiv(spec.features, tile.rows)
+    tiles = Tiles(spec)
+    panels = emit.ceildiv(tiles.count, tile.columns)
+    width = min(panels, max(1, _TILES // tile.columns))
+    if isinstance(spec.batch, int):  # no core shall be idle
+        width = max(1, min(width, spec.batch * panels // (4 * unit.cores)))
+    windows = emit.ceildiv(panels, width)
+    position_size = strips * channels * tile.rows
+
+    def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
+        *extra, out = rest
+        with tasks(spec.batch * windows) as task:
+            item, left = emit.bind(task // windows), emit.bind(task % windows * width)
+            own = emit.bind(emit.minimum(width, panels - left))
+            inputs = emit.scratch((POSITIONS * width * channels * tile.columns,))
+            sums = emit.scratch((POSITIONS * width * strips * tile.rows * tile.columns,))
+
+            def input_at(position: Expr, panel: Expr, channel: Expr, column: Expr) -> Expr:
+                return ((position * width + panel) * channels + channel) * tile.columns + column
+
+            def sum_at(position: int, panel: Expr, feature: Expr, column: Expr) -> Expr:
+                return ((position * width + panel) * strips * tile.rows + feature) * tile.columns + column
+
+            with emit.serial(own) as panel, emit.serial(tile.vectors) as j:
+
+                def keep(position: int, channel: Expr, value: Expr, panel: Expr = panel, j: Expr = j) -> None:
+                    emit.store(inputs, value, [input_at(position, panel, channel, j * tile.lanes)], tile.lanes)
+
+                start = emit.bind((left + panel) * tile.columns + j * tile.lanes)
+                transform_inputs(spec, tiles, x, item, start, tile.lanes, keep)
+
+            with emit.serial(POSITIONS) as position:
+
+                def weight(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int, position: Expr = position) -> Expr:
+                    at = packed_at(spec.features, tile, strip, first, steps, step) + i
+                    return packed[position * position_size + at]
+
+                def column(panel: Expr, first: Expr, step: Expr, j: int, position: Expr = position) -> Expr:
+                    return emit.load(inputs, [input_at(position, panel, first + step, j * tile.lanes)], tile.lanes)
+
+                def element(panel: Expr, channel: Expr, column: Expr, position: Expr = position) -> Expr:
+                    return inputs[input_at(position, panel, channel, column)]
+
+                block = Block(tile, strips, sums, position * width)
+                emit_block(block, strips, own, chunks, row=weight, column=column, fetch=element)
+
+            def write(feature: Expr, pixel: Expr, value: Expr, lanes: int) -> None:
+                at = [item, feature, pixel]
+                value = epilogue.apply(steps, extra, value, feature, at, lanes, feature_is_last=False)
+                emit.store(out, value, at, lanes)
+
+            with emit.serial(own) as panel, emit.serial(tile.vectors) as j:
+
+                def product(position: int, feature: Expr, panel: Expr = panel, j: Expr = j) -> Expr:
+                    return emit.load(sums, [sum_at(position, panel, feature, j * tile.lanes)], tile.lanes)
+
+                start = emit.bind((left + panel) * tile.columns + j * tile.lanes)
+                transform_outputs(spec, tiles, start, tile.lanes, product, write)
+
+    parameters: list[Parameter] = [
+        ("x", (spec.batch, channels, spec.height, spec.width)),
+        ("packed", packed_shape(spec, unit)),
+        *epilogue.operand_shapes(steps, spec.features, (spec.batch, spec.features, spec.pixels)),
+        ("out", (spec.batch, spec.features, spec.pixels)),
+    ]
+    flops = 2 * spec.batch * spec.pixels * spec.depth * spec.features
+    kernel = emit.Kernel("convolution", f"{tile}, minimal filtering F(2x2, 3x3): 16 of 36 multiplications", flops)
+    return emit.primfunc(parameters, body, kernel=kernel)
+
+
+def _schedule(spec: ConvolutionSpec, unit: VectorUnit) -> ProductSchedule:
+    return convolution_schedule(spec.features, None, unit)
+
+
+def _chunks(spec: ConvolutionSpec, schedule: ProductSchedule) -> Chunks:
+    return even_chunks(schedule.unroll, spec.channels, schedule.chunk)
+
+
+def _spread(g: Sequence[Any], half: Any) -> list[Any]:
+    """The transform of three weights."""
+    return [g[0], (g[0] + g[1] + g[2]) * half, (g[0] - g[1] + g[2]) * half, g[2]]
