@@ -17,6 +17,7 @@ from sam3port.bench.plot import plot
 from sam3port.bench.run import BenchRun
 from sam3port.bench.table import COLUMNS, lines
 from sam3port.errors import UsageError
+from sam3port.runtime.files import replacing
 
 JSON: Final = "performance.json"
 MARKDOWN: Final = "PERFORMANCE.md"
@@ -64,9 +65,8 @@ def write_report(runs: Sequence[BenchRun], order: Sequence[str], folder: Path) -
         MARKDOWN: markdown(runs, tables),
     }
     for name, text in texts.items():
-        aside = folder / f".{name}"
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(folder / name)
+        with replacing(folder / name) as stream:
+            stream.write(text.encode())
     for title, results in tables.items():
         plot(results, title, folder / plot_name(title))
     return [folder / name for name in (*texts, *map(plot_name, tables))]

@@ -42,6 +42,7 @@ def content(found: Found, database: Path, *, interrupted: bool) -> dict[str, Any
 def write_report(found: Found, folder: Path, command: str) -> Path:
     """A table before and after, in Markdown; whole or not at all."""
     from sam3port.bench.run import machine
+    from sam3port.runtime.files import replacing
 
     folder.mkdir(parents=True, exist_ok=True)
     machines = dict.fromkeys(record.machine for _, record in found)
@@ -65,9 +66,10 @@ def write_report(found: Found, folder: Path, command: str) -> Path:
             "",
         ]
     )
-    aside = folder / f".{MARKDOWN}"
-    aside.write_text(text, encoding="utf-8")
-    return aside.replace(folder / MARKDOWN)
+    file = folder / MARKDOWN
+    with replacing(file) as stream:
+        stream.write(text.encode())
+    return file
 
 
 def print_table(found: Found) -> None:

@@ -201,8 +201,10 @@ def _tuned(module: Any) -> str:
     """How many of its kernels have schedules that were measured."""
     from tvm import tirx
 
+    from sam3port.kernels.cpu.tuned import TUNED
+
     kernels = [f for _, f in module.functions_items() if isinstance(f, tirx.PrimFunc) and "sam3port.kernel" in f.attrs]
-    tuned = sum("sam3port.tuned" in kernel.attrs for kernel in kernels)
+    tuned = sum(TUNED in kernel.attrs for kernel in kernels)
     return f"{tuned} of {len(kernels)} kernels have schedules that were measured" if tuned else ""
 
 

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from sam3port.runtime.files import replacing
 from sam3port.upstream import pin
 from sam3port.verify.judge import STAGES, Verdict
 from sam3port.verify.judge_bfloat16 import max_ratio
@@ -27,9 +28,8 @@ def write_report(proof: Proof, folder: Path, command: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = {JSON: json.dumps(content(proof, command), indent=1) + "\n", MARKDOWN: markdown(proof, command)}
     for name, text in files.items():
-        aside = folder / f".{name}"
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(folder / name)
+        with replacing(folder / name) as stream:
+            stream.write(text.encode())
     plot(proof, folder / PLOT)
     return [folder / name for name in (*files, PLOT)]
 

@@ -22,10 +22,6 @@ _UPPER = 0xFFFF0000
 _BELOW_HALF = 0x7FFF
 
 
-def _typed(dtype: str, lanes: int) -> str:
-    return dtype if lanes == 1 else f"{dtype}x{lanes}"
-
-
 def _number(value: int, lanes: int, dtype: str = "uint32") -> Expr:
     return emit.broadcast(tirx.IntImm(dtype, value), lanes)
 
@@ -35,7 +31,7 @@ def rounded_bits(x: Expr, lanes: int) -> Expr:
 
     Infinities stay, what is beyond the largest bfloat16 becomes one, NaN stays NaN.
     """
-    bits = emit.bind(tirx.reinterpret(_typed("uint32", lanes), x))
+    bits = emit.bind(tirx.reinterpret(emit.vector_type(lanes, "uint32"), x))
     odd = tirx.bitwise_and(tirx.shift_right(bits, _number(16, lanes)), _number(1, lanes))
     nearest = bits + _number(_BELOW_HALF, lanes) + odd
     # Not x != x, which the simplifier takes for never true; and rounding would carry a NaN into infinity or zero.
@@ -46,18 +42,18 @@ def rounded_bits(x: Expr, lanes: int) -> Expr:
 
 def rounded(x: Expr, lanes: int) -> Expr:
     """float32: `x` rounded to bfloat16."""
-    return tirx.reinterpret(_typed("float32", lanes), rounded_bits(x, lanes))
+    return tirx.reinterpret(emit.vector_type(lanes), rounded_bits(x, lanes))
 
 
 def narrow(x: Expr, lanes: int = 1) -> Expr:
     """uint16: the bits of `x` rounded to bfloat16."""
-    return tirx.Cast(_typed("uint16", lanes), tirx.shift_right(rounded_bits(x, lanes), _number(16, lanes)))
+    return tirx.Cast(emit.vector_type(lanes, "uint16"), tirx.shift_right(rounded_bits(x, lanes), _number(16, lanes)))
 
 
 def widen(bits: Expr, lanes: int) -> Expr:
     """float32: the bfloat16 of these uint16, exactly."""
-    upper = tirx.shift_left(tirx.Cast(_typed("uint32", lanes), bits), _number(16, lanes))
-    return tirx.reinterpret(_typed("float32", lanes), upper)
+    upper = tirx.shift_left(tirx.Cast(emit.vector_type(lanes, "uint32"), bits), _number(16, lanes))
+    return tirx.reinterpret(emit.vector_type(lanes), upper)
 
 
 def pair(low: Expr, high: Expr, lanes: int = 1) -> Expr:
@@ -69,10 +65,10 @@ def pairs_along(x: Expr, lanes: int) -> Expr:
     """uint32: `lanes` pairs from ``2 * lanes`` neighbours, float32."""
     if lanes == 1:
         raise ValueError("a pair of scalars has no neighbours: use pair")
-    wide = emit.bind(tirx.reinterpret(_typed("uint64", lanes), rounded_bits(x, 2 * lanes)))
+    wide = emit.bind(tirx.reinterpret(emit.vector_type(lanes, "uint64"), rounded_bits(x, 2 * lanes)))
     low = tirx.bitwise_and(tirx.shift_right(wide, _number(16, lanes, "uint64")), _number(0xFFFF, lanes, "uint64"))
     high = tirx.shift_right(wide, _number(32, lanes, "uint64"))
-    return tirx.Cast(_typed("uint32", lanes), tirx.bitwise_or(low, high))
+    return tirx.Cast(emit.vector_type(lanes, "uint32"), tirx.bitwise_or(low, high))
 
 
 def narrowed(array: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:

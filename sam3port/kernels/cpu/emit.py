@@ -94,8 +94,8 @@ def broadcast(value: Expr, lanes: int) -> Expr:
     return value if lanes == 1 else tirx.Broadcast(value, lanes)
 
 
-def vector_type(lanes: int) -> str:
-    return "float32" if lanes == 1 else f"float32x{lanes}"
+def vector_type(lanes: int, dtype: str = "float32") -> str:
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
 
 
 def _ramp(indices: Sequence[Expr], lanes: int) -> list[Expr]:

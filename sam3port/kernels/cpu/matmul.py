@@ -33,7 +33,11 @@ def matmul_func(
     panels, words = emit.ceildiv(n, tile.columns), operands.words(k, unit)
 
     def product(
-        a: Buffer, out: Buffer, column: Callable[..., Expr], fetch: Callable[..., Expr], gather: Gather | None = None
+        a: Buffer,
+        out: Buffer,
+        column: Callable[..., Expr] | None,
+        fetch: Callable[..., Expr],
+        gather: Gather | None = None,
     ) -> None:
         emit_product(
             m, n, k, schedule, unit,
@@ -50,7 +54,7 @@ def matmul_func(
 
             gather_panel(tile, unit, (k, n), panel * tile.columns, first, steps, near, neighbours)
 
-        product(a, out, _unused, lambda item, panel, word, at: b[item, word, panel * tile.columns + at], gather)
+        product(a, out, None, lambda item, panel, word, at: b[item, word, panel * tile.columns + at], gather)
 
     def packed(a: Buffer, b: Buffer, out: Buffer) -> None:
         lines = emit.scratch((batch * panels * words * tile.columns,), operands.word_dtype(unit))
@@ -80,7 +84,3 @@ def matmul_func(
     how = "packed in the call" if transpose_b else "gathered in chunks"
     kernel = emit.Kernel("product", f"{tile}, right operand {how}", 2 * batch * m * n * k)
     return emit.primfunc([("a", (batch, m, k)), ("b", shape_b), ("out", (batch, m, n))], body, kernel=kernel)
-
-
-def _unused(*_place: Expr) -> Expr:
-    raise AssertionError("columns are read where they were gathered")

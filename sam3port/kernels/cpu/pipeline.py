@@ -105,7 +105,4 @@ def _tidied() -> list[tvm.transform.Pass]:
 
 
 def _keeps_parameters(mod: tvm.IRModule) -> bool:
-    return any(
-        isinstance(function, relax.Function) and function.attrs is not None and "num_input" in function.attrs
-        for _, function in mod.functions_items()
-    )
+    return any(function.attrs is not None and "num_input" in function.attrs for function in _relax_functions(mod))

@@ -27,7 +27,7 @@ def emit_product(
     unit: VectorUnit,
     *,
     row: Callable[..., Expr],
-    column: Callable[..., Expr],
+    column: Callable[..., Expr] | None,
     fetch: Callable[..., Expr],
     write: Callable[..., None],
     batch: Dim | None = None,
@@ -41,7 +41,8 @@ def emit_product(
 
     Args:
         row: ``(i, k, lanes) -> neighbours`` along K of the left operand, float32.
-        column: ``(panel, word, j) -> vector`` of words of the right operand (see `operands`).
+        column: ``(panel, word, j) -> vector`` of words of the right operand (see `operands`); not asked
+            where they are gathered.
         fetch: ``(panel, word, column) -> element`` of the right operand in memory, see `emit_block`.
         write: ``(i, column, value, lanes)`` consumes finished values; called for valid positions only.
         from_memory: see `write_tile`.
@@ -92,9 +93,10 @@ def emit_product(
             own = emit.bind(emit.minimum(width, own_panels - window * width))
 
             def vector(panel: Expr, first: Expr, step: Expr, j: int, left: Expr = left) -> Expr:
-                if near is None:
-                    return column(*item, left + panel, first + step, j)
-                return emit.load(near, [step * tile.columns + j * tile.lanes], tile.lanes)
+                if near is not None:
+                    return emit.load(near, [step * tile.columns + j * tile.lanes], tile.lanes)
+                assert column is not None
+                return column(*item, left + panel, first + step, j)
 
             def fill(panel: Expr, first: Expr, steps: Dim, left: Expr = left) -> None:
                 assert gather is not None

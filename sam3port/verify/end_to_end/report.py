@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from sam3port.runtime.files import replacing
 from sam3port.upstream import pin
 from sam3port.verify.end_to_end import picture
 from sam3port.verify.end_to_end.judge import MAX_BOX_ERROR, MAX_INPUT_ERROR, MIN_IOU, MIN_MEAN_IOU
@@ -48,9 +49,8 @@ def write_report(proof: Proof, folder: Path, kept: Path, command: str) -> list[P
         MARKDOWN: markdown(proof, command, PICTURE if answers else None),
     }
     for name, written in text.items():
-        aside = folder / f".{name}"
-        aside.write_text(written, encoding="utf-8")
-        aside.replace(folder / name)
+        with replacing(folder / name) as stream:
+            stream.write(written.encode())
     return [folder / name for name in (*text, *([PICTURE] if answers else ()))]
 
 
