@@ -352,34 +352,36 @@ class _Attention:
     ) -> None:
         """Scores to exp(score - largest so far), their sum, and the factor for what was summed before."""
         tile, lanes = self.scores, self.lanes
+        # All columns of a tile in one wide vector: chains of operations side by side, which do not wait for each other.
+        wide = tile.columns
 
-        def held(buffer: Buffer, j: int) -> Expr:
-            return emit.load(buffer, [j * lanes], lanes)
+        def whole(buffer: Buffer) -> Expr:
+            return emit.load(buffer, [0], wide)
+
+        def vectors(buffer: Buffer) -> list[Expr]:
+            return [emit.load(buffer, [j * lanes], lanes) for j in range(tile.vectors)]
 
         with emit.serial(tile.rows) as i:
             row = strip * tile.rows + i
-            tops = emit.scratch((tile.columns,))
-            sums = emit.scratch((tile.columns,))
-            for j in range(tile.vectors):
-                emit.store(tops, emit.constant(_MINUS_INFINITY, lanes), [j * lanes], lanes)
-                emit.store(sums, emit.constant(0.0, lanes), [j * lanes], lanes)
+            tops = emit.scratch((wide,))
+            sums = emit.scratch((wide,))
+            emit.store(tops, emit.constant(_MINUS_INFINITY, wide), [0], wide)
+            emit.store(sums, emit.constant(0.0, wide), [0], wide)
             with emit.serial(panels) as panel:
-                for j in range(tile.vectors):
-                    at = i * self.block_keys + panel * tile.columns + j * lanes
-                    emit.store(tops, tirx.max(held(tops, j), emit.load(scores, [at], lanes)), [j * lanes], lanes)
+                at = i * self.block_keys + panel * wide
+                emit.store(tops, tirx.max(whole(tops), emit.load(scores, [at], wide)), [0], wide)
             before = emit.bind(largest[row])
-            now = emit.bind(tirx.max(before, across(tirx.max, [held(tops, j) for j in range(tile.vectors)], lanes)))
+            now = emit.bind(tirx.max(before, across(tirx.max, vectors(tops), lanes)))
             # A row that has seen nothing but -inf: 0 in its place makes all its weights 0 instead of NaN.
             origin = emit.bind(tirx.Select(now == emit.constant(_MINUS_INFINITY), emit.constant(0.0), now))
             factor = emit.bind(expressions.exp_nonpositive(before - origin, emit.bind, 1))
             with emit.serial(panels) as panel:
-                for j in range(tile.vectors):
-                    at = i * self.block_keys + panel * tile.columns + j * lanes
-                    shifted = emit.load(scores, [at], lanes) - emit.broadcast(origin, lanes)
-                    weight = emit.bind(expressions.exp_nonpositive(shifted, emit.bind, lanes))
-                    emit.store(scores, weight, [at], lanes)
-                    emit.store(sums, held(sums, j) + weight, [j * lanes], lanes)
-            added = across(lambda a, b: a + b, [held(sums, j) for j in range(tile.vectors)], lanes)
+                at = i * self.block_keys + panel * wide
+                shifted = emit.load(scores, [at], wide) - emit.broadcast(origin, wide)
+                weight = emit.bind(expressions.exp_nonpositive(shifted, emit.bind, wide))
+                emit.store(scores, weight, [at], wide)
+                emit.store(sums, whole(sums) + weight, [0], wide)
+            added = across(lambda a, b: a + b, vectors(sums), lanes)
             emit.store(total, total[row] * factor + added, [row])
             emit.store(largest, now, [row])
             emit.store(rescale, factor, [i])

@@ -124,23 +124,43 @@ def _integer(value: int, lanes: int) -> Expr:
 def _to_integer(rounded: Expr, lanes: int) -> Expr:
     """The bounds come second in max, so that NaN, whose conversion is undefined, becomes one of them."""
     bounded = tirx.max(rounded, emit.constant(-160.0, lanes))
-    return tirx.Cast("int32" if lanes == 1 else f"int32x{lanes}", bounded)
+    return tirx.Cast(_int32(lanes), bounded)
+
+
+def _int32(lanes: int) -> str:
+    return emit.vector_type(lanes, "int32")
+
+
+def _exponent(shifted: Expr, lanes: int) -> Expr:
+    """The integer n in the low bits of ``shifted = n + 1.5 * 2**23``, where a float32 has its exponent."""
+    return tirx.shift_left(tirx.reinterpret(_int32(lanes), shifted), _integer(23, lanes))
+
+
+def _rest(n: Expr, x: Expr, bind: Bind, lanes: int) -> Expr:
+    """x - n * ln(2)."""
+    return bind(fma(n, emit.constant(-_LN2_LOW, lanes), fma(n, emit.constant(-_LN2_HIGH, lanes), x)))
 
 
 def _reduce(x: Expr, bind: Bind, lanes: int) -> tuple[Expr, Expr]:
     """n and exp(r) with ``exp(x) = exp(r) * 2**n``."""
     n = bind(tirx.nearbyint(x * emit.constant(_LOG2_E, lanes)))
-    r = bind(fma(n, emit.constant(-_LN2_LOW, lanes), fma(n, emit.constant(-_LN2_HIGH, lanes), x)))
-    return n, _exp_reduced(r, bind, lanes)
+    return n, _exp_reduced(_rest(n, x, bind, lanes), bind, lanes)
 
 
 def exp_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
-    """exp(x) for x <= 0, -inf and NaN included; less than the smallest normal number is 0."""
+    """exp(x) for x <= 0, -inf and NaN included; less than the smallest normal number is 0.
+
+    As few operations as can be, for it is a fifth of attention: the exponent is taken from the low bits of
+    x / ln(2) + 1.5 * 2**23 and added to the fraction's bits; what that makes of numbers that are too small is replaced.
+    """
     x = bind(x)
-    lowest = emit.constant(_EXP_NORMAL, lanes)
-    # A bound comes first in min and max where NaN, which compares with nothing, shall come through.
-    n, fraction = _reduce(bind(tirx.max(lowest, x)), bind, lanes)
-    return tirx.Select(x < lowest, emit.constant(0.0, lanes), fraction * _two_to(_to_integer(n, lanes), lanes))
+    one = emit.constant(1.0, lanes)
+    shifted = bind(fma(x, emit.constant(_LOG2_E, lanes), emit.constant(_ROUNDING, lanes)))
+    n = bind(fma(shifted, one, emit.constant(-_ROUNDING, lanes)))
+    fraction = bind(_exp_reduced(_rest(n, x, bind, lanes), bind, lanes))
+    bits = tirx.reinterpret(_int32(lanes), fraction) + _exponent(shifted, lanes)
+    value = tirx.reinterpret(emit.vector_type(lanes), bits)
+    return tirx.Select(x < emit.constant(_EXP_NORMAL, lanes), emit.constant(0.0, lanes), value)
 
 
 def _exp2(x: Expr, bind: Bind, lanes: int) -> Expr:
@@ -152,8 +172,7 @@ def _exp2(x: Expr, bind: Bind, lanes: int) -> Expr:
     shifted = bind(fma(x, one, magic))
     r = bind(x - fma(shifted, one, emit.constant(-_ROUNDING, lanes)))
     fraction = fma(r, _polynomial(r, _EXP2, bind, lanes), one)
-    bits = tirx.reinterpret("int32" if lanes == 1 else f"int32x{lanes}", shifted)
-    exponent = tirx.shift_left(bits, _integer(23, lanes)) + _integer(127 << 23, lanes)
+    exponent = _exponent(shifted, lanes) + _integer(127 << 23, lanes)
     return fraction * tirx.reinterpret(emit.vector_type(lanes), exponent)
 
 
