@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sam3port.kernels.cpu.channel_norm import channel_norm_func
 from sam3port.kernels.cpu.depthwise import DepthwiseSpec, depthwise_func
 from sam3port.kernels.cpu.matmul import matmul_func
 from sam3port.kernels.cpu.roi_align import RoiAlignSpec, roi_align_func
+from sam3port.kernels.cpu.schedules import linear_schedule
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 from tests.kernels.running import HOST, UNIT, Array, random
 from tests.kernels.stand_in import PAIRED, WIDENED
@@ -61,7 +62,10 @@ def others() -> dict[str, Call]:
     depthwise = DepthwiseSpec(2, 9, 31, 37, (7, 7), padding=(3, 3, 3, 3))
     regions = np.array([[i % 2, i, i, 20 + i, 30 - i] for i in range(11)], dtype=np.float32)
     pooling = RoiAlignSpec(2, 9, 31, 37, 11, (7, 7), 1.0, 0)
+    halved = replace(linear_schedule(331, 256, 200, UNIT), block_rows=48, halvings=1)
+    packed = gemm.pack_weight(random(7, 256, 200), UNIT, halved)
     return {
+        "halved": Call(gemm.linear_func(331, 256, 200, UNIT, (), halved), [x, packed], (331, 256)),
         "attention": Call(attention_func(AttentionSpec(1, 3, 250, 250, 32, 32, 0.2), UNIT), heads, heads[0].shape),
         "layer_norm": Call(normalisation.layer_norm_func(331, 200, 1e-5, UNIT), [x, gamma, beta], x.shape),
         "softmax": Call(normalisation.softmax_func(331, 200, UNIT), [x], x.shape),

@@ -80,6 +80,8 @@ FITS = ProductSchedule(6, 2, 4, 96)
         ({"window": 1 << 17}, "leave the second-level cache"),
         ({"rows": 0}, "not positive"),
         ({"unroll": -4}, "not positive"),
+        ({"halvings": 2}, "halved once or not at all"),
+        ({"halvings": 1, "block_rows": 1536}, "leave the second-level cache"),
     ],
 )
 def test_a_product_that_does_not_fit_is_refused(changes: dict[str, int], problem: str) -> None:
@@ -108,6 +110,7 @@ def test_an_attention_that_does_not_fit_is_refused(changes: dict[str, int], prob
 def test_the_other_kind_of_schedule_is_refused() -> None:
     assert WORKLOADS[0].problem(AttentionSchedule(6, 2, 2, 4, 96, 256), UNIT)
     assert WORKLOADS[-1].problem(FITS, UNIT)
+    assert WORKLOADS[2].problem(replace(FITS, halvings=1), UNIT)
 
 
 def schedules(workload: Workload) -> Any:

@@ -16,7 +16,7 @@ from tests.kernels.stand_in import in_llvm
 
 THREADS = ("1", "2", str(2 * (os.cpu_count() or 1) + 1))
 """The last: more than there are cores."""
-KERNELS = 7 + 3 * 5
+KERNELS = 8 + 3 * 5
 """Those of float32, and the products in float32 and in both ways of bfloat16."""
 
 

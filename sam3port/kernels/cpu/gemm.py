@@ -19,13 +19,14 @@ from sam3port.kernels.cpu.emit import Buffer, Dim, Expr, Parameter
 from sam3port.kernels.cpu.epilogue import Epilogue
 from sam3port.kernels.cpu.product import emit_product
 from sam3port.kernels.cpu.schedules import ProductSchedule, linear_schedule
+from sam3port.kernels.cpu.strassen import emit_strassen
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 
 
 def packed_shape(n: int, k: int, unit: VectorUnit, schedule: ProductSchedule | None = None) -> tuple[int, int, int]:
     """Panels, words along K, columns; of `operands.weight_dtype`."""
     # What is computed from the shape does not depend on M: the weight is packed once.
-    columns = (schedule or linear_schedule(None, n, unit)).vectors * unit.lanes
+    columns = (schedule or linear_schedule(None, n, k, unit)).vectors * unit.lanes
     return (emit.ceildiv(n, columns), operands.words(k, unit), columns)
 
 
@@ -72,7 +73,7 @@ def linear_func(
         steps: see `sam3port.kernels.cpu.epilogue`; vector operands are [N], tensor operands [M, N].
         schedule: computed from the shape, unless given. The weight has to be packed for it.
     """
-    schedule = schedule or linear_schedule(m, n, unit)
+    schedule = schedule or linear_schedule(m, n, k, unit)
     tile = schedule.tile(unit.lanes, unit.step_dot)
     others = epilogue.operand_shapes(steps, n, (m, n))
 
@@ -90,18 +91,35 @@ def linear_func(
                     at = [step * tile.columns + j * tile.lanes]
                     emit.store(near, bfloat16.widen(halves, tile.lanes), at, tile.lanes)
 
+        def right(panel: Expr, word: Expr, j: int) -> Expr:
+            return emit.load(packed, [panel, word, j * tile.lanes], tile.lanes)
+
+        def left(i: Expr, step: Expr, lanes: int) -> Expr:
+            return emit.load(x, [i, step], lanes)
+
+        def fetch(panel: Expr, word: Expr, column: Expr) -> Expr:
+            return packed[panel, word, column]
+
+        from_memory = any(step in epilogue.EXPENSIVE_STEPS for step in steps)
+        if schedule.halvings:
+            assert isinstance(m, int)
+            emit_strassen(
+                m, n, k, schedule, unit, row=left, column=right, fetch=fetch, write=write, from_memory=from_memory
+            )
+            return
         emit_product(
             m, n, k, schedule, unit,
-            row=lambda i, step, lanes: emit.load(x, [i, step], lanes),
-            column=lambda panel, word, j: emit.load(packed, [panel, word, j * tile.lanes], tile.lanes),
-            fetch=lambda panel, word, column: packed[panel, word, column],
+            row=left,
+            column=right,
+            fetch=fetch,
             write=write,
             gather=widen if unit.widens else None,
             element_bytes=2 if unit.widens else 4,
-            from_memory=any(step in epilogue.EXPENSIVE_STEPS for step in steps),
+            from_memory=from_memory,
         )  # fmt: skip
 
     packed_type = ("packed", packed_shape(n, k, unit, schedule), operands.weight_dtype(unit))
     parameters: list[Parameter] = [("x", (m, k)), packed_type, *others, ("out", (m, n))]
-    kernel = emit.Kernel("linear", f"{tile}, {operands.packed_weight(unit)}", 2 * m * n * k)
+    how = f"{tile}, {operands.packed_weight(unit)}{', seven products of eight' if schedule.halvings else ''}"
+    kernel = emit.Kernel("linear", how, 2 * m * n * k)
     return emit.primfunc(parameters, body, kernel=kernel)

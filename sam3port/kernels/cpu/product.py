@@ -59,7 +59,7 @@ def emit_product(
         block_tiles = max(1, schedule.block_rows // tile.rows)
     block_rows = block_tiles * tile.rows
     blocks = emit.ceildiv(m, block_rows)
-    groups = _panel_groups(blocks, panels, batch, unit.cores)
+    groups = panel_groups(blocks, panels, batch, unit.cores)
     group_panels = emit.ceildiv(panels, groups)
     # Numbers are rounded while they are packed, once for all panels.
     packs_rows = block_tiles >= 4 or unit.dtype != "float32"
@@ -124,7 +124,7 @@ def _clamp(row: Expr, m: Dim, block_rows: int) -> Expr:
     return tirx.min(row, m - 1)
 
 
-def _panel_groups(blocks: Dim, panels: Dim, batch: Dim | None, cores: int) -> int:
+def panel_groups(blocks: Dim, panels: Dim, batch: Dim | None, cores: int) -> int:
     """Into how many tasks a block of rows is divided, so that few rows still occupy every core."""
     if not isinstance(panels, int):
         return 1

@@ -51,12 +51,13 @@ class TileSums:
         """Puts sums into the memory."""
         each_vector(self.tile, lambda i, j: emit.store(self.memory, held(i, j), [self._at(i, j)], self.tile.lanes))
 
-    def add(self, held: Held) -> None:
-        """Adds to the sums in memory."""
+    def add(self, held: Held, sign: int = 1) -> None:
+        """Adds to the sums in memory; with sign -1, subtracts from them."""
 
         def one(i: int, j: int) -> None:
             before = emit.load(self.memory, [self._at(i, j)], self.tile.lanes)
-            emit.store(self.memory, before + held(i, j), [self._at(i, j)], self.tile.lanes)
+            value = before + held(i, j) if sign > 0 else before - held(i, j)
+            emit.store(self.memory, value, [self._at(i, j)], self.tile.lanes)
 
         each_vector(self.tile, one)
 

@@ -6,7 +6,7 @@ shape. `sam3port tune` measures others (see `sam3port.tuning`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sam3port.kernels.cpu import emit
@@ -41,6 +41,8 @@ class ProductSchedule:
     """Steps that are summed in registers, at most; see `sam3port.kernels.cpu.blocked`."""
     window: int = WINDOW
     """Sums that wait in memory, at most."""
+    halvings: int = 0
+    """1: halved along each axis, and seven products made of eight, see `sam3port.kernels.cpu.strassen`."""
 
     def tile(self, lanes: int, dot: str = "") -> RegisterTile:
         return RegisterTile(self.rows, self.vectors, lanes, self.unroll, dot)
@@ -58,8 +60,11 @@ class ProductSchedule:
             return f"a chunk of {self.chunk} steps is no whole number of rounds of {self.unroll}"
         if self.chunk * columns * _FLOAT > _L1:
             return f"a chunk of {self.chunk} x {columns} leaves the first-level cache"
-        if (self.block_rows * self.chunk + self.window) * _FLOAT > _L2:
-            return f"{self.block_rows} rows of {self.chunk} steps and {self.window} sums leave the second-level cache"
+        if self.halvings not in (0, 1):
+            return f"a product is halved once or not at all, not {self.halvings} times"
+        rows = self.block_rows >> self.halvings
+        if (rows * self.chunk + self.window) * _FLOAT > _L2:
+            return f"{rows} rows of {self.chunk} steps and {self.window} sums leave the second-level cache"
         return None
 
 
@@ -100,9 +105,23 @@ class AttentionSchedule:
 Schedule = ProductSchedule | AttentionSchedule
 
 
-def linear_schedule(m: Dim, n: int, unit: VectorUnit) -> ProductSchedule:
-    """96 rows of 1024 are 384 KiB, which an L2 cache holds beside a panel of the weight. `m` may be symbolic."""
-    return _product(unit.tile(emit.static(m), n), 96)
+def linear_schedule(m: Dim, n: int, k: int, unit: VectorUnit) -> ProductSchedule:
+    """96 rows of 1024 are 384 KiB, which an L2 cache holds beside a panel of the weight. `m` may be symbolic.
+
+    Large products are halved, in larger blocks: each chunk of a weight has to be added to another for them. Chunks of
+    256 steps were no faster, and less exact.
+    """
+    plain = _product(unit.tile(emit.static(m), n), 96)
+    halved = replace(plain, block_rows=432, halvings=1)
+    large = isinstance(m, int) and m >= 1024 and n >= 512 and k >= 256 and n * k >= 1 << 19
+    return halved if large and halvable(m, n, k, halved, unit) else plain
+
+
+def halvable(m: Dim, n: int, k: int, schedule: ProductSchedule, unit: VectorUnit) -> bool:
+    """Whether a product can be halved: float32, known rows, an even number of panels and of steps."""
+    return (
+        unit.dtype == "float32" and isinstance(m, int) and n % (2 * schedule.vectors * unit.lanes) == 0 and k % 2 == 0
+    )
 
 
 def matmul_schedule(m: Dim, n: Dim, unit: VectorUnit, *, transpose_b: bool = False) -> ProductSchedule:

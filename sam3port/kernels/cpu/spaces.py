@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _UNROLL: Final = (2, 4, 8)
 _BLOCK_ROWS: Final = (48, 96, 192, 384)
+_HALVED_BLOCK_ROWS: Final = (144, 216, 288, 432, 648)
 _CHUNK: Final = (64, 128, 256)
 _WINDOW: Final = (1 << 14, 1 << 15, 1 << 16)
 _BLOCK_QUERIES: Final = (48, 96, 192)
@@ -35,11 +36,11 @@ def products(default: ProductSchedule, rows: int, columns: int, unit: VectorUnit
         unit: they have to fit it.
     """
     yield default
-    blocks = _distinct(_BLOCK_ROWS, default.block_rows, rows)
+    blocks = _distinct(_HALVED_BLOCK_ROWS if default.halvings else _BLOCK_ROWS, default.block_rows, rows)
     tiles = _tiles(default.rows, default.vectors, rows, columns, unit)
     unrolled, chunks = sorted({*_UNROLL, default.unroll}), sorted({*_CHUNK, default.chunk})
     for (height, vectors), unroll, block, chunk, window in itertools.product(tiles, unrolled, blocks, chunks, _WINDOW):
-        schedule = ProductSchedule(height, vectors, unroll, block, chunk, window)
+        schedule = ProductSchedule(height, vectors, unroll, block, chunk, window, default.halvings)
         if schedule != default and schedule.problem(unit) is None:
             yield schedule
 

@@ -52,13 +52,20 @@ class _Product:
     def problem(self, schedule: Schedule, unit: VectorUnit) -> str | None:
         if not isinstance(schedule, ProductSchedule):
             return "it is the schedule of an attention"
+        if schedule.halvings and not self.halvable(schedule, unit):
+            return "this product cannot be halved"
         return schedule.problem(unit)
+
+    def halvable(self, schedule: ProductSchedule, unit: VectorUnit) -> bool:
+        """See `sam3port.kernels.cpu.strassen`."""
+        return False
 
     def default(self, unit: VectorUnit) -> ProductSchedule:
         raise NotImplementedError
 
     def schedules(self, unit: VectorUnit) -> list[Schedule]:
-        return list(spaces.products(self.default(unit), self.rows, self.columns, unit))
+        space = spaces.products(self.default(unit), self.rows, self.columns, unit)
+        return [each for each in space if self.problem(each, unit) is None]
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,10 @@ class LinearWork(_Product):
         return _key("linear", f"{self.rows}x{self.columns}x{self.depth}", self.steps)
 
     def default(self, unit: VectorUnit) -> ProductSchedule:
-        return schedules.linear_schedule(self.rows, self.columns, unit)
+        return schedules.linear_schedule(self.rows, self.columns, self.depth, unit)
+
+    def halvable(self, schedule: ProductSchedule, unit: VectorUnit) -> bool:
+        return schedules.halvable(self.rows, self.columns, self.depth, schedule, unit)
 
     def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
         assert isinstance(schedule, ProductSchedule)
@@ -211,7 +221,8 @@ def attention_work(spec: AttentionSpec) -> AttentionWork | None:
 def described(schedule: Schedule) -> str:
     """In words."""
     if isinstance(schedule, ProductSchedule):
-        rows, vectors, unroll, block, chunk, window = astuple(schedule)
-        return f"{rows} x {vectors} vectors by {unroll}, blocks of {block}, chunks of {chunk}, window {window >> 10} Ki"
+        rows, vectors, unroll, block, chunk, window, halvings = astuple(schedule)
+        sizes = f"blocks of {block}, chunks of {chunk}, window {window >> 10} Ki{', halved' * halvings}"
+        return f"{rows} x {vectors} vectors by {unroll}, {sizes}"
     rows, vectors, values, unroll, queries, keys = astuple(schedule)
     return f"{rows} x {vectors} and {values} vectors by {unroll}, blocks of {queries} queries and {keys} keys"
