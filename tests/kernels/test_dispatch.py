@@ -177,8 +177,21 @@ class TestProduct:
         assert called(mod) == ["batched_matmul"]
         assert "permute_dims" not in dispatch(HOST)(mod)["main"].script()
 
-    def test_unequal_batches_are_left_alone(self) -> None:
-        mod = check([(3, 9, 20), (1, 20, 5)], [], lambda emit, a, b: emit(op.matmul(a, b)), lambda a, b: a @ b)
+    @pytest.mark.parametrize("right", [(1, 20, 5), (1, 1, 20, 1), (20, 1)])
+    def test_with_one_for_a_whole_batch(self, right: tuple[int, ...]) -> None:
+        mod = check([(6, 3, 9, 20), right], [], lambda emit, a, b: emit(op.matmul(a, b)), lambda a, b: a @ b)
+        assert called(mod) == ["batched_matmul"]
+
+    def test_with_one_transposed_for_a_whole_batch(self) -> None:
+        def build(emit: Any, a: Any, b: Any) -> Any:
+            return emit(op.matmul(a, emit(op.permute_dims(b, [0, 2, 1]))))
+
+        mod = check([(3, 9, 20), (1, 5, 20)], [], build, lambda a, b: a @ b.transpose(1, 2))
+        assert called(mod) == ["batched_matmul"]
+
+    @pytest.mark.parametrize(("a", "b"), [((1, 9, 20), (3, 20, 5)), ((9, 20), (1, 20, 5)), ((3, 1, 9, 20), (3, 20, 5))])
+    def test_unequal_batches_are_left_alone(self, a: tuple[int, ...], b: tuple[int, ...]) -> None:
+        mod = check([a, b], [], lambda emit, a, b: emit(op.matmul(a, b)), lambda a, b: a @ b)
         assert kernels(mod) == []
 
 

@@ -15,7 +15,7 @@ from sam3port.kernels.cpu.workloads import MatmulWork
 
 
 def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
-    """``matmul(a, b)`` with equal batches (or a b of two dimensions, which is one batch); b may be transposed."""
+    """``matmul(a, b)`` with equal batches, or one b for all of them; b may be transposed."""
     call = graph.call(var, "relax.matmul")
     if call is None or not g.is_float32(*call.args, var):
         return None
@@ -27,7 +27,7 @@ def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedule
     k, n = b_shape[-2:]
     if not g.ints([k, n]) or a_shape[-1] != k:
         return None
-    if len(b_shape) == 2:
+    if len(b_shape) <= len(a_shape) and g.ints(b_shape[:-2]) and all(extent == 1 for extent in b_shape[:-2]):
         batch, m = 1, g.product(a_shape[:-1])
     elif a_shape[:-2] == b_shape[:-2] and g.ints(a_shape[:-2]):
         batch, m = g.product(a_shape[:-2]), a_shape[-2]
