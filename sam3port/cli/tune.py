@@ -100,7 +100,9 @@ def tune(
     elif done:
         print_table(done)
     if report is not None and done:
-        written = write_report(done, report, _command(components, chosen, trials, workloads, threads, options))
+        written = write_report(
+            done, report, _command(components, chosen, trials, workloads, threads, rpc, seed, options)
+        )
         click.echo(f"wrote {written}", err=True)
     click.echo(f"kept in {kept.file}", err=True)
     if interrupted:
@@ -114,14 +116,20 @@ def _command(
     trials: int,
     workloads: int | None,
     threads: int | None,
+    rpc: tuple[str, str] | None,
+    seed: int,
     options: dict[str, Any],
 ) -> str:
+    """What measures the same. Where it was kept makes no difference, and names folders of the user's."""
     words = ["sam3port", "tune", *components, "--preset", options["preset"]]
     words += ["--resolution", str(options["resolution"])] if options["resolution"] else []
+    words += ["--dtype", options["dtype"]] if options["dtype"] != "float32" else []
     words += [word for name, value in chosen.items() for word in (f"--{name}", value)]
     words += ["--trials", str(trials), *(["--workloads", str(workloads)] if workloads else [])]
+    words += ["--rpc", *rpc] if rpc else []
     words += ["--threads", str(threads)] if threads else []
-    return shlex.join(words)
+    words += ["--seed", str(seed)] if seed else []
+    return shlex.join(words + [word for name in options["disable"] for word in ("--disable", name)])
 
 
 def _refuse(request: BuildRequest, remote: bool) -> None:

@@ -64,6 +64,15 @@ def test_a_second_run_measures_nothing(tuned: tuple[Completed, Path]) -> None:
     assert "of 1 workloads" in page and str(folder) not in page
 
 
+def test_the_report_names_what_decides_its_figures(tmp_path: Path) -> None:
+    words = ("tune", "scoring_head", "--workloads", "1", "--trials", "1", "--seed", "5", "--threads", "1")
+    ran = call(*words, "--database", "own.jsonl", "--report", "report", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    page = (tmp_path / "report" / "TUNING.md").read_text(encoding="utf-8")
+    assert "sam3port tune scoring_head --preset tiny --trials 1 --workloads 1 --threads 1 --seed 5\n" in page
+    assert "own.jsonl" not in page
+
+
 def test_a_build_uses_what_was_found_and_says_so(tuned: tuple[Completed, Path]) -> None:
     """With the record's outcome turned to a schedule that is not the default, whatever this machine found."""
     _, folder = tuned
