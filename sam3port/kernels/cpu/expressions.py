@@ -131,6 +131,12 @@ def _int32(lanes: int) -> str:
     return emit.vector_type(lanes, "int32")
 
 
+def _magnitude(x: Expr, lanes: int) -> Expr:
+    """|x|. Not as a choice of two: LLVM then does what follows with both, and chooses last."""
+    bits = tirx.bitwise_and(tirx.reinterpret(_int32(lanes), x), _integer(0x7FFFFFFF, lanes))
+    return tirx.reinterpret(emit.vector_type(lanes), bits)
+
+
 def _exponent(shifted: Expr, lanes: int) -> Expr:
     """The integer n in the low bits of ``shifted = n + 1.5 * 2**23``, where a float32 has its exponent."""
     return tirx.shift_left(tirx.reinterpret(_int32(lanes), shifted), _integer(23, lanes))
@@ -193,7 +199,7 @@ def erf(x: Expr, bind: Bind, lanes: int) -> Expr:
     """The error function."""
     x = bind(x)
     zero, one = emit.constant(0.0, lanes), emit.constant(1.0, lanes)
-    size = bind(tirx.min(emit.constant(_ERF_ONE, lanes), tirx.Select(x < zero, -x, x)))
+    size = bind(tirx.min(emit.constant(_ERF_ONE, lanes), _magnitude(x, lanes)))
     small = fma(x, _polynomial(bind(x * x), _ERF_SMALL, bind, lanes), x)
     # 1 - 2**(-p), p > 0.
     power = bind(-_polynomial(size, _ERF_LARGE, bind, lanes))
@@ -212,7 +218,7 @@ def gelu(x: Expr, bind: Bind, lanes: int) -> Expr:
     """
     x = bind(x)
     zero, one = emit.constant(0.0, lanes), emit.constant(1.0, lanes)
-    size = bind(tirx.Select(x < zero, -x, x))
+    size = bind(_magnitude(x, lanes))
     tail = _exp2(_polynomial(size, _LOG2_PHI, bind, lanes), bind, lanes)
     tail = bind(tirx.Select(size < emit.constant(_PHI_ZERO, lanes), tail, zero))
     return x * tirx.Select(x < zero, tail, one - tail)

@@ -112,8 +112,8 @@ def linear_schedule(m: Dim, n: int, k: int, unit: VectorUnit) -> ProductSchedule
     256 steps were no faster, and less exact.
     """
     plain = _product(unit.tile(emit.static(m), n), 96)
-    halved = replace(plain, block_rows=432, halvings=1)
-    large = isinstance(m, int) and m >= 1024 and n >= 512 and k >= 256 and n * k >= 1 << 19
+    halved = replace(plain, block_rows=432 if n * k >= 1 << 20 else 216, halvings=1)
+    large = isinstance(m, int) and m >= 1024 and n >= 512 and k >= 256
     return halved if large and halvable(m, n, k, halved, unit) else plain
 
 
