@@ -111,7 +111,7 @@ def _exp_reduced(r: Expr, bind: Bind, lanes: int) -> Expr:
     return fma(_polynomial(r, _EXP, bind, lanes), r * r, r + emit.constant(1.0, lanes))
 
 
-def _two_to(n: Expr, lanes: int) -> Expr:
+def two_to(n: Expr, lanes: int) -> Expr:
     """2**n for integers -127 < n < 128."""
     exponent = tirx.shift_left(n + _integer(127, lanes), _integer(23, lanes))
     return tirx.reinterpret(emit.vector_type(lanes), exponent)
@@ -131,7 +131,7 @@ def _int32(lanes: int) -> str:
     return emit.vector_type(lanes, "int32")
 
 
-def _magnitude(x: Expr, lanes: int) -> Expr:
+def magnitude(x: Expr, lanes: int) -> Expr:
     """|x|. Not as a choice of two: LLVM then does what follows with both, and chooses last."""
     bits = tirx.bitwise_and(tirx.reinterpret(_int32(lanes), x), _integer(0x7FFFFFFF, lanes))
     return tirx.reinterpret(emit.vector_type(lanes), bits)
@@ -190,7 +190,7 @@ def exp(x: Expr, bind: Bind, lanes: int) -> Expr:
     # Neither 2**128 nor 2**-150 is a float32; their halves are.
     power = bind(_to_integer(n, lanes))
     half = bind(tirx.shift_right(power, _integer(1, lanes)))
-    value = fraction * _two_to(half, lanes) * _two_to(power - half, lanes)
+    value = fraction * two_to(half, lanes) * two_to(power - half, lanes)
     infinite = tirx.Select(x > highest, emit.constant(float("inf"), lanes), value)
     return tirx.Select(x < lowest, emit.constant(0.0, lanes), infinite)
 
@@ -199,13 +199,13 @@ def erf(x: Expr, bind: Bind, lanes: int) -> Expr:
     """The error function."""
     x = bind(x)
     zero, one = emit.constant(0.0, lanes), emit.constant(1.0, lanes)
-    size = bind(tirx.min(emit.constant(_ERF_ONE, lanes), _magnitude(x, lanes)))
+    size = bind(tirx.min(emit.constant(_ERF_ONE, lanes), magnitude(x, lanes)))
     small = fma(x, _polynomial(bind(x * x), _ERF_SMALL, bind, lanes), x)
     # 1 - 2**(-p), p > 0.
     power = bind(-_polynomial(size, _ERF_LARGE, bind, lanes))
     n = bind(tirx.nearbyint(power))
     r = bind(fma(n, emit.constant(-1.0, lanes), power) * emit.constant(_LN2, lanes))
-    tail = bind(_exp_reduced(r, bind, lanes) * _two_to(_to_integer(n, lanes), lanes))
+    tail = bind(_exp_reduced(r, bind, lanes) * two_to(_to_integer(n, lanes), lanes))
     large = bind(one - tail)
     return tirx.Select(size < emit.constant(_ERF_SPLIT, lanes), small, tirx.Select(x < zero, -large, large))
 
@@ -218,7 +218,7 @@ def gelu(x: Expr, bind: Bind, lanes: int) -> Expr:
     """
     x = bind(x)
     zero, one = emit.constant(0.0, lanes), emit.constant(1.0, lanes)
-    size = bind(_magnitude(x, lanes))
+    size = bind(magnitude(x, lanes))
     tail = _exp2(_polynomial(size, _LOG2_PHI, bind, lanes), bind, lanes)
     tail = bind(tirx.Select(size < emit.constant(_PHI_ZERO, lanes), tail, zero))
     return x * tirx.Select(x < zero, tail, one - tail)

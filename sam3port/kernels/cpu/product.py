@@ -74,7 +74,7 @@ def emit_product(
         chunks = even_chunks(tile.unroll, operands.words(k, unit), schedule.chunk)
 
         def source(strip: Expr, i: int, step: Expr, lanes: int) -> Expr:
-            return row(*item, _clamp(first_row + strip * tile.rows + i, m, block_rows), step, lanes)
+            return row(*item, clamp(first_row + strip * tile.rows + i, m, block_rows), step, lanes)
 
         rows = pack_rows(tile, k, unit, strips, block_tiles, chunks, source) if packs_rows else None
 
@@ -117,7 +117,7 @@ def emit_product(
                 )  # fmt: skip
 
 
-def _clamp(row: Expr, m: Dim, block_rows: int) -> Expr:
+def clamp(row: Expr, m: Dim, block_rows: int) -> Expr:
     """Rows beyond the last repeat it: cheaper than a branch, and their sums are never written."""
     if isinstance(m, int) and m % block_rows == 0:
         return row

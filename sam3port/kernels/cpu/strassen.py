@@ -21,11 +21,11 @@ from typing import Final
 
 from tvm import tirx
 
-from sam3port.kernels.cpu import emit, lines
+from sam3port.kernels.cpu import emit, expressions, lines
 from sam3port.kernels.cpu.blocked import Block, Chunks, even_chunks, window_panels
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.packed_rows import Source, pack_rows
-from sam3port.kernels.cpu.product import panel_groups, write_tile
+from sam3port.kernels.cpu.product import clamp, panel_groups, write_tile
 from sam3port.kernels.cpu.register_tile import sum_steps
 from sam3port.kernels.cpu.schedules import ProductSchedule
 from sam3port.kernels.cpu.tasks import tasks
@@ -140,8 +140,7 @@ def emit_strassen(
         first_panel = emit.bind(task % sizes.groups * sizes.group_panels)
 
         def own_row(i: Expr, step: Expr, lanes: int) -> Expr:
-            at = first_row + i
-            return row(at if m % sizes.block_rows == 0 else tirx.min(at, m - 1), step, lanes)
+            return row(clamp(first_row + i, m, sizes.block_rows), step, lanes)
 
         scale, back = _row_scales(sizes, k, own_row)
 
@@ -280,23 +279,17 @@ def _row_scales(sizes: _Sizes, k: int, row: Callable[[Expr, Expr, int], Expr]) -
     with emit.serial(sizes.block_rows) as i:
 
         def size(step: Expr, count: int, i: Expr = i) -> Expr:
-            value = emit.bind(row(i, step, count))
-            return tirx.max(value, -value)
+            return expressions.magnitude(row(i, step, count), count)
 
         largest = lines.fold(k, lanes, size, tirx.max, 0.0)
         # Neither this power nor its inverse may be 0 or infinite.
         exponent = tirx.shift_right(tirx.reinterpret("int32", largest), tirx.IntImm("int32", 23))
-        exponent = emit.bind(tirx.min(tirx.max(exponent, 1), 253))
-        emit.store(scale, _power(254 - exponent), [i])
+        power = emit.bind(tirx.min(tirx.max(exponent, 1), 253) - 127)
+        emit.store(scale, expressions.two_to(-power, 1), [i])
         # A row of zeros stays one, whatever is left of the row that it was mixed with.
         nothing = largest == emit.constant(0.0)
-        emit.store(back, tirx.Select(nothing, emit.constant(0.0), _power(exponent)), [i])
+        emit.store(back, tirx.Select(nothing, emit.constant(0.0), expressions.two_to(power, 1)), [i])
     return scale, back
-
-
-def _power(exponent: Expr) -> Expr:
-    """2**(exponent - 127), for exponents from 1 to 254."""
-    return tirx.reinterpret("float32", tirx.shift_left(exponent, tirx.IntImm("int32", 23)))
 
 
 def _signed(parts: tuple[_Part, ...], one: Callable[[_Part], Expr]) -> Expr:
