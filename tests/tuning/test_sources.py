@@ -8,13 +8,17 @@ from pathlib import Path
 import pytest
 
 from sam3port.errors import UsageError
+from sam3port.kernels.cpu.schedules import ProductSchedule
+from sam3port.kernels.cpu.tuned import TunedSchedules, schedule_of
+from sam3port.kernels.cpu.vector_unit import VectorUnit
+from sam3port.kernels.cpu.workloads import LinearWork
 from sam3port.patching.install import make_plan
 from sam3port.port.keys import stage_keys
 from sam3port.port.request import BuildRequest
 from sam3port.port.stage import ORDER, Stage
 from sam3port.tuning import sources
 from sam3port.tuning.database import Database
-from sam3port.tuning.record import Machine, TunedSchedule
+from sam3port.tuning.record import Kind, Machine, Record, TunedSchedule
 from sam3port.upstream.source import Upstream
 from tests.tuning.test_database import BEST, HERE
 
@@ -70,9 +74,32 @@ def test_the_users_database_comes_before_what_is_shipped(tmp_path: Path, monkeyp
         sources.schedules_of(tmp_path / "nowhere.jsonl")
 
 
-def test_every_shipped_record_is_one() -> None:
-    for file in sources.SHIPPED.glob("*.jsonl"):
-        assert Database(file).best(), file
+SHIPPED = [(file, record) for file in sorted(sources.SHIPPED.glob("*.jsonl")) for record in Database(file).records()]
+
+
+def test_what_is_shipped_are_outcomes_one_for_a_workload() -> None:
+    assert SHIPPED, "no schedules come with sam3port"
+    assert {record.kind for _, record in SHIPPED} == {Kind.BEST}
+    places = [(record.workload, record.machine) for _, record in SHIPPED]
+    assert len(places) == len(set(places))
+    assert all(file.stem == record.machine.mcpu for file, record in SHIPPED)
+
+
+@pytest.mark.parametrize("record", [record for _, record in SHIPPED if record.tuned], ids=lambda each: each.workload)
+def test_kernels_take_what_is_shipped(record: Record) -> None:
+    """A schedule that had gone stale, by a renamed field or a new check, would be passed over without a word."""
+    machine = record.machine
+    unit = VectorUnit(machine.lanes, machine.registers, machine.cores)
+    schedule = schedule_of(record.schedule)
+    assert schedule is not None and record.ratio is not None and record.ratio > 1
+    if isinstance(schedule, ProductSchedule):
+        assert schedule.problem(unit) is None
+    kind, shape, *rest = record.workload.split()
+    if kind == "linear":
+        rows, columns, depth = map(int, shape.split("x"))
+        work = LinearWork(rows, columns, depth, tuple(rest[0].split(",")) if len(rest) == 2 else ())
+        assert work.key == record.workload
+        assert TunedSchedules({record.workload: record.schedule}).product(work, unit) == schedule
 
 
 def keys(*tuned: TunedSchedule, **options: str) -> dict[Stage, str]:
