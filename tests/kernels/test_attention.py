@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tvm import tirx
 
 from sam3port.kernels.cpu.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.vector_unit import VectorUnit
 from tests.kernels.running import UNIT, Array, assert_as_exact, compile_function, random, run
 
 torch = pytest.importorskip("torch")
@@ -178,3 +179,43 @@ def test_scores_are_never_held() -> None:
     assert len(sizes) > 5, "no allocations found: the check is blind"
     packed = 2 * 16 * 5184 * 64
     assert sum(sizes) < 1.1 * packed < 0.05 * 16 * 5184 * 5184
+
+
+def turned(x: Array, rotations: Array) -> Array:
+    """Rotary encoding by complex numbers, as upstream has it (sam3/model/vitdet.py:68-90)."""
+    pairs = x.astype(np.float64).view(np.complex128)
+    return np.ascontiguousarray(pairs * rotations.astype(np.float64).view(np.complex128)).view(np.float64)
+
+
+def rotations(length: int, features: int) -> Array:
+    angles = np.random.default_rng(9).uniform(-np.pi, np.pi, (length, features // 2))
+    return np.stack([np.cos(angles), np.sin(angles)], -1).reshape(length, features).astype(np.float32)
+
+
+@pytest.mark.parametrize(("length", "features"), [(1, 2), (64, 16), (83, 20), (130, 64), (33, 6)])
+@pytest.mark.parametrize("unit", [UNIT, VectorUnit(1, 16, 2), VectorUnit(4, 32, 2), VectorUnit(16, 32, 2)], ids=str)
+def test_rotary(length: int, features: int, unit: VectorUnit) -> None:
+    spec = AttentionSpec(2, 3, length, length, features, 16, features**-0.5, rotary=True)
+    q, k, v = operands(spec)
+    table = rotations(length, features)
+    ours = run(attention_func(spec, unit), [q, k, v, table], (*q.shape[:3], 16))
+    exact = [turned(x, table) for x in (q, k)]
+    assert_as_exact(
+        ours,
+        plain(*[x.astype(np.float32) for x in exact], v, None, spec.scale, torch.float32),
+        plain(*exact, v, None, spec.scale, torch.float64),
+    )
+
+
+@pytest.mark.parametrize("layout", ["BHLD", "BLHD"])
+def test_parts_of_one_tensor(layout: Any) -> None:
+    """Queries, keys and values, in another order, where one layer left them."""
+    spec = AttentionSpec(2, 3, 70, 70, 16, 16, scale=0.25)
+    arrays = operands(spec)
+    usual = run(attention_func(spec, UNIT), arrays, (2, 3, 70, 16))
+    together = np.concatenate([arrays[1], arrays[2], arrays[0]], axis=1)
+    if layout == "BLHD":
+        together = together.transpose(0, 2, 1, 3)
+    within = replace(spec, layouts=(layout, layout, layout, "BHLD"), parts=((2, 3), (0, 3), (1, 3)))
+    out = run(attention_func(within, UNIT), [together] * 3, (2, 3, 70, 16))
+    np.testing.assert_array_equal(out, usual)

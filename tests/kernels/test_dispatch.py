@@ -254,6 +254,81 @@ class TestAttention:
         assert called(mod) == ["attention"]
         assert "permute_dims" not in dispatch(HOST)(mod).script()
 
+    @staticmethod
+    def rotated(emit: Any, x: Any, table: Any, swapped: bool = False) -> Any:
+        """As the patch float_rope spells it out: x [B, H, L, D], pairs of cos and sin [L, D]."""
+        *outer, length, features = (int(dim) for dim in x.ty.shape)
+
+        def halves(whole: Any, shape: tuple[int, ...]) -> list[Any]:
+            pairs = emit(op.reshape(whole, (*shape[:-1], shape[-1] // 2, 2)))
+            axis = len(shape)
+            each = [emit(op.strided_slice(pairs, (axis,), (i,), (i + 1,), (1,))) for i in (0, 1)]
+            return [emit(op.squeeze(half, [axis])) for half in each]
+
+        a, b = halves(x, (*outer, length, features))
+        cos, sin = halves(table, (1, 1, length, features))
+        real = emit(op.subtract(emit(op.multiply(a, cos)), emit(op.multiply(b, sin))))
+        crossed = (b, sin), (a, cos)
+        one, other = ((a, sin), (b, cos)) if not swapped else crossed
+        imaginary = emit(op.add(emit(op.multiply(*one)), emit(op.multiply(*other))))
+        pairs = [emit(op.expand_dims(each, [4])) for each in (real, imaginary)]
+        return emit(op.reshape(emit(op.concat(pairs, axis=4)), (*outer, length, features)))
+
+    @staticmethod
+    def exactly_rotated(x: Any, table: Any) -> Any:
+        pairs = (torch.view_as_complex(each.reshape(*each.shape[:-1], -1, 2).contiguous()) for each in (x, table))
+        first, second = pairs
+        return torch.view_as_real(first * second).flatten(-2)
+
+    @pytest.mark.parametrize("tables", ["one", "two", "not a rotation"])
+    def test_one_layer_and_rotations_are_read_where_they_are(self, tables: str) -> None:
+        """As the image encoder does: [B, L, 3, H, D], the three put first, taken apart, two of them rotated."""
+
+        def build(emit: Any, qkv: Any, table: Any, other: Any) -> Any:
+            apart = emit(op.permute_dims(emit(op.reshape(qkv, (2, 9, 3, 3, 16))), [2, 0, 3, 1, 4]))
+            q, k, v = (
+                emit(op.squeeze(emit(op.strided_slice(apart, (0,), (i,), (i + 1,), (1,))), [0])) for i in range(3)
+            )
+            q = self.rotated(emit, q, table)
+            k = self.rotated(emit, k, other if tables == "two" else table, swapped=tables == "not a rotation")
+            last = [emit(op.permute_dims(x, [0, 2, 1, 3])) for x in (q, k, v)]
+            return emit(op.nn.attention(*last, scale=0.25))
+
+        def reference(qkv: Any, table: Any, other: Any) -> Any:
+            q, k, v = qkv.reshape(2, 9, 3, 3, 16).permute(2, 0, 3, 1, 4)
+            q = self.exactly_rotated(q, table)
+            if tables == "not a rotation":
+                pairs = k.unflatten(-1, (-1, 2))
+                turns = table.unflatten(-1, (-1, 2))
+                real = pairs[..., 0] * turns[..., 0] - pairs[..., 1] * turns[..., 1]
+                k = torch.stack([real, (pairs * turns).sum(-1)], -1).flatten(-2)
+            else:
+                k = self.exactly_rotated(k, other if tables == "two" else table)
+            return self.reference(q, k, v).transpose(1, 2)
+
+        mod = check([(2, 9, 144)], [(9, 16), (9, 16)], build, reference)
+        text = dispatch(HOST)(mod).script()
+        assert called(mod) == ["attention"]
+        assert ("R.concat" in text) is (tables != "one")
+        assert ("R.permute_dims" in text) is (tables != "one")
+
+    @pytest.mark.parametrize("part", [0, 2])
+    def test_parts_of_one_layer_without_batch(self, part: int) -> None:
+        """As nn.MultiheadAttention does with a batch of one: [L, 3, E], the three put first; order is no matter."""
+
+        def build(emit: Any, qkv: Any, k: Any, v: Any) -> Any:
+            apart = emit(op.permute_dims(emit(op.reshape(qkv, (9, 1, 3, 48))), [2, 0, 1, 3]))
+            taken = emit(op.squeeze(emit(op.strided_slice(apart, (0,), (part,), (part + 1,), (1,))), [0]))
+            q = emit(op.permute_dims(emit(op.reshape(taken, (9, 3, 16))), [1, 0, 2]))
+            return self.spelled_out(emit, q, k, v)
+
+        def reference(qkv: Any, k: Any, v: Any) -> Any:
+            return self.reference(qkv.reshape(9, 3, 3, 16)[:, part].transpose(0, 1), k, v)
+
+        mod = check([(9, 144), (3, 21, 16), (3, 21, 16)], [], build, reference)
+        assert called(mod) == ["attention"]
+        assert "R.permute_dims" not in dispatch(HOST)(mod).script()
+
     def test_windows_put_back_are_not_copied(self) -> None:
         """As the image encoder does: [B, H, L, D] to [B, y, x, H, D]."""
 

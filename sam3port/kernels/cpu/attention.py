@@ -13,7 +13,7 @@ from typing import Literal
 
 from tvm import tirx
 
-from sam3port.kernels.cpu import emit, expressions, lines
+from sam3port.kernels.cpu import emit, expressions, lines, rotary
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.lines import across
 from sam3port.kernels.cpu.register_tile import accumulate
@@ -23,6 +23,9 @@ from sam3port.kernels.cpu.transpose import transposed
 from sam3port.kernels.cpu.vector_unit import RegisterTile, VectorUnit
 
 Layout = Literal["BHLD", "BLHD"]
+
+Part = tuple[int, int]
+"""Which part of so many an operand is: (1, 3) is the second third of a tensor's heads."""
 
 _MINUS_INFINITY = float("-inf")
 
@@ -41,6 +44,11 @@ class AttentionSpec:
     scale: float
     layouts: tuple[Layout, Layout, Layout, Layout] = ("BHLD", "BHLD", "BHLD", "BHLD")
     """Of q, k, v and the output."""
+    parts: tuple[Part, Part, Part] = ((0, 1), (0, 1), (0, 1))
+    """Of q, k and v: where one layer computes them all, its result is read where it lies. A tensor of n parts has n
+    times `heads` heads."""
+    rotary: bool = False
+    """Whether queries and keys, as many of one as of the other, are rotated as they are read, see `rotary`."""
     bias: tuple[Dim, Dim, Dim, Dim] | None = None
     """Shape of an additive bias, [batch or 1, heads or 1, queries or 1, keys]."""
     causal_offset: int | None = None
@@ -51,25 +59,25 @@ class AttentionSpec:
 
 
 def attention_func(spec: AttentionSpec, unit: VectorUnit, schedule: AttentionSchedule | None = None) -> tirx.PrimFunc:
-    """``(q, k, v[, bias], out)``: ``softmax(q @ k^T * scale + bias) @ v``, float32."""
-    layout_q, layout_k, layout_v, layout_out = spec.layouts
+    """``(q, k, v[, rotations][, bias], out)``: ``softmax(q @ k^T * scale + bias) @ v``, float32.
 
-    def shape(layout: Layout, length: Dim, features: int) -> tuple[Dim, ...]:
-        if layout == "BHLD":
-            return (spec.batch, spec.heads, length, features)
-        return (spec.batch, length, spec.heads, features)
-
+    ``rotations`` [queries, features] are cos and sin of every pair of features in turn.
+    """
+    q_shape, k_shape, v_shape = _operand_shapes(spec)
     parameters = [
-        ("q", shape(layout_q, spec.queries, spec.features)),
-        ("k", shape(layout_k, spec.keys, spec.features)),
-        ("v", shape(layout_v, spec.keys, spec.value_features)),
+        ("q", q_shape),
+        ("k", k_shape),
+        ("v", v_shape),
+        *([("rotations", (spec.queries, spec.features))] if spec.rotary else []),
         *([("bias", spec.bias)] if spec.bias is not None else []),
-        ("out", shape(layout_out, spec.queries, spec.value_features)),
+        ("out", _shape(spec.layouts[3], spec.batch, spec.heads, spec.queries, spec.value_features)),
     ]
 
     def body(q: Buffer, k: Buffer, v: Buffer, *rest: Buffer) -> None:
-        bias, out = rest if spec.bias is not None else (None, *rest)
-        kernels.emit(q, k, v, bias, out)
+        remaining = list(rest)
+        rotations = remaining.pop(0) if spec.rotary else None
+        bias = remaining.pop(0) if spec.bias is not None else None
+        kernels.emit(q, k, v, rotations, bias, *remaining)
 
     kernels = _Attention(spec, unit, schedule or attention_schedule(spec.queries, spec.keys, spec.value_features, unit))
     flops = 2 * spec.batch * spec.heads * spec.queries * spec.keys * (spec.features + spec.value_features)
@@ -77,8 +85,30 @@ def attention_func(spec: AttentionSpec, unit: VectorUnit, schedule: AttentionSch
     return emit.primfunc(parameters, body, kernel=emit.Kernel("attention", f"{kernels.scores}, {blocks}", flops))
 
 
+def _operand_shapes(spec: AttentionSpec) -> tuple[tuple[Dim, ...], tuple[Dim, ...], tuple[Dim, ...]]:
+    """Of the tensors that q, k and v are in."""
+    lengths = (spec.queries, spec.keys, spec.keys)
+    features = (spec.features, spec.features, spec.value_features)
+    q, k, v = (
+        _shape(layout, spec.batch, spec.heads * count, length, each)
+        for layout, (_, count), length, each in zip(spec.layouts, spec.parts, lengths, features, strict=False)
+    )
+    return q, k, v
+
+
+def _shape(layout: Layout, batch: Dim, heads: int, length: Dim, features: int) -> tuple[Dim, ...]:
+    return (batch, heads, length, features) if layout == "BHLD" else (batch, length, heads, features)
+
+
 def _at(layout: Layout, batch: Expr, head: Expr, row: Expr, feature: Expr) -> list[Expr]:
     return [batch, head, row, feature] if layout == "BHLD" else [batch, row, head, feature]
+
+
+def _rotated(rotations: Buffer | None, position: Expr, values: rotary.Line, feature: Expr, lanes: int) -> Expr:
+    """Features of a query or key, rotated by its position where the attention does that."""
+    if rotations is None:
+        return values(feature, lanes)
+    return rotary.rotated(values, lambda at, count: emit.load(rotations, [position, at], count), feature, lanes)
 
 
 class _Attention:
@@ -117,29 +147,37 @@ class _Attention:
             strips = emit.ceildiv(total, blocks)
         return strips
 
-    def emit(self, q: Buffer, k: Buffer, v: Buffer, bias: Buffer | None, out: Buffer) -> None:
+    def emit(self, q: Buffer, k: Buffer, v: Buffer, rotations: Buffer | None, bias: Buffer | None, out: Buffer) -> None:
         spec = self.spec
         columns = self.scores.columns
         packed_keys = emit.scratch((self.tasks_outer * self.panels * spec.features * columns,))
         packed_values = emit.scratch((self.tasks_outer * self.panels * columns * self.padded_values,))
-        self._pack(k, v, packed_keys, packed_values)
+        self._pack(k, v, rotations, packed_keys, packed_values)
         with tasks(self.tasks_outer * self.query_blocks) as task:
             outer = emit.bind(task // self.query_blocks)
             first = emit.bind((task % self.query_blocks) * (self.strips * self.scores.rows))
-            self._query_block(q, bias, out, packed_keys, packed_values, outer, first)
+            self._query_block(q, rotations, bias, out, packed_keys, packed_values, outer, first)
 
-    def _pack(self, k: Buffer, v: Buffer, packed_keys: Buffer, packed_values: Buffer) -> None:
+    def _operand_at(self, operand: int, batch: Expr, head: Expr, row: Expr, feature: Expr) -> list[Expr]:
+        """Where an element of q (0), k (1) or v (2) is."""
+        stored = self.spec.parts[operand][0] * self.spec.heads + head
+        return _at(self.spec.layouts[operand], batch, stored, row, feature)
+
+    def _pack(self, k: Buffer, v: Buffer, rotations: Buffer | None, packed_keys: Buffer, packed_values: Buffer) -> None:
         spec, columns = self.spec, self.scores.columns
         with emit.parallel(self.tasks_outer * self.panels) as task:
             outer, panel = emit.bind(task // self.panels), emit.bind(task % self.panels)
             batch, head = emit.bind(outer // spec.heads), emit.bind(outer % spec.heads)
             first = emit.bind(panel * columns)
 
-            def key_at(key: Expr, feature: Expr) -> list[Expr]:
-                return _at(spec.layouts[1], batch, head, first + key, feature)
+            def key_features(key: Expr, feature: Expr, count: int) -> Expr:
+                def of_key(feature: Expr, count: int) -> Expr:
+                    return emit.load(k, self._operand_at(1, batch, head, first + key, feature), count)
+
+                return _rotated(rotations, first + key, of_key, feature, count)
 
             def value_at(key: Expr, feature: Expr) -> list[Expr]:
-                return _at(spec.layouts[2], batch, head, first + key, feature)
+                return self._operand_at(2, batch, head, first + key, feature)
 
             def keys_place(feature: Expr, key: Expr) -> list[Expr]:
                 return [(task * spec.features + feature) * columns + key]
@@ -150,7 +188,7 @@ class _Attention:
                 return [(line + first + key) * self.values.columns + feature % self.values.columns]
 
             def whole() -> None:
-                self._turn_keys(k, key_at, packed_keys, keys_place)
+                self._turn_keys(key_features, packed_keys, keys_place)
                 with emit.serial(columns) as key:
 
                     def copy(feature: Expr, count: int, key: Expr = key) -> None:
@@ -170,7 +208,7 @@ class _Attention:
                 with emit.serial(columns) as key:
                     there = first + key < spec.keys
                     with emit.serial(spec.features) as feature:
-                        value = tirx.if_then_else(there, k[tuple(key_at(key, feature))], emit.constant(0.0))
+                        value = tirx.if_then_else(there, key_features(key, feature, 1), emit.constant(0.0))
                         emit.store(packed_keys, value, keys_place(feature, key))
                     with emit.serial(self.padded_values) as feature:
                         there = tirx.all(first + key < spec.keys, feature < spec.value_features)
@@ -182,8 +220,7 @@ class _Attention:
 
     def _turn_keys(
         self,
-        k: Buffer,
-        at: Callable[[Expr, Expr], list[Expr]],
+        key_features: Callable[[Expr, Expr, int], Expr],
         packed: Buffer,
         place: Callable[[Expr, Expr], list[Expr]],
     ) -> None:
@@ -192,16 +229,17 @@ class _Attention:
         blocks = features // lanes
         with emit.serial(blocks) as block, emit.serial(self.scores.vectors) as j:
             feature, key = block * lanes, j * lanes
-            rows = [emit.bind(emit.load(k, at(key + i, feature), lanes)) for i in range(lanes)]
+            rows = [emit.bind(key_features(key + i, feature, lanes)) for i in range(lanes)]
             for i, column in enumerate(transposed(rows)):
                 emit.store(packed, column, place(feature + i, key), lanes)
         with emit.serial(self.scores.columns) as key, emit.serial(features % lanes) as rest:
             feature = blocks * lanes + rest
-            emit.store(packed, k[tuple(at(key, feature))], place(feature, key))
+            emit.store(packed, key_features(key, feature, 1), place(feature, key))
 
     def _query_block(
         self,
         q: Buffer,
+        rotations: Buffer | None,
         bias: Buffer | None,
         out: Buffer,
         packed_keys: Buffer,
@@ -227,7 +265,10 @@ class _Attention:
             emit.store(total, emit.constant(0.0), [row])
 
             def take(feature: Expr, count: int, row: Expr = row, source: Expr = source) -> None:
-                value = emit.load(q, _at(spec.layouts[0], batch, head, source, feature), count)
+                def of_query(feature: Expr, count: int) -> Expr:
+                    return emit.load(q, self._operand_at(0, batch, head, source, feature), count)
+
+                value = _rotated(rotations, source, of_query, feature, count)
                 emit.store(queries, value * emit.constant(spec.scale, count), [row * spec.features + feature], count)
 
             lines.each(spec.features, lanes, take)

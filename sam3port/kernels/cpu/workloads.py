@@ -193,6 +193,9 @@ class AttentionWork:
         spec = self.spec
         shape = f"{spec.batch}x{spec.heads}x{spec.queries}x{spec.keys}x{spec.features}x{spec.value_features}"
         how = [" ".join(spec.layouts)]
+        if any(count > 1 for _, count in spec.parts):
+            how += [f"parts {' '.join(f'{index}/{count}' for index, count in spec.parts)}"]
+        how += ["rotary"] if spec.rotary else []
         how += [] if spec.bias is None else [f"bias {'x'.join(map(str, spec.bias))}"]
         how += [] if spec.causal_offset is None else [f"causal {spec.causal_offset}"]
         return _key("attention", " ".join([shape, *how]), ())

@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from tvm import relax, tirx
 
-from sam3port.kernels.cpu.attention import AttentionSpec, Layout, attention_func
+from sam3port.kernels.cpu.attention import AttentionSpec, Layout, Part, attention_func
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
 from sam3port.kernels.cpu.patterns.heads import heads_last_again, heads_last_before
+from sam3port.kernels.cpu.patterns.rotary import rotation_of
+from sam3port.kernels.cpu.patterns.slices import part_of
 from sam3port.kernels.cpu.tuned import TunedSchedules, marked
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 from sam3port.kernels.cpu.workloads import attention_work
@@ -26,6 +28,7 @@ class _Operand:
     expr: Expr
     shape: tuple[Any, ...]
     layout: Layout
+    part: Part = (0, 1)
 
 
 def match_attention(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
@@ -47,6 +50,8 @@ def _match_whole(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
             operands.append(_heads_first(graph, turned.args[0], g.shape_of(turned.args[0]) or ()))
         else:
             operands.append(_Operand(expr, shape, "BLHD"))
+    table = _unrotated(graph, operands)
+    operands = [_in_place(graph, operand) for operand in operands]
     batch, queries, heads, features = g.shape_of(call.args[0]) or ()
     keys = (g.shape_of(call.args[1]) or ())[1]
     value_features = (g.shape_of(call.args[2]) or ())[3]
@@ -73,10 +78,12 @@ def _match_whole(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
         batch, heads, queries, keys, features, value_features,
         scale=float(scale) if scale is not None else 1.0 / math.sqrt(features),
         layouts=(operands[0].layout, operands[1].layout, operands[2].layout, layout_out),  # type: ignore[arg-type]
+        parts=(operands[0].part, operands[1].part, operands[2].part),
+        rotary=table is not None,
         causal_offset=offset,
         empty_rows="zero",
     )  # fmt: skip
-    return _replacement(target, spec, operands, bias, unit, tuned)
+    return _replacement(target, spec, operands, table, bias, unit, tuned)
 
 
 def _match_softmax(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
@@ -153,6 +160,8 @@ def _match_softmax(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedul
         _heads_first(graph, k, (*outer, keys, features)),
         _heads_first(graph, v, (*outer, keys, value_features)),
     ]
+    table = _unrotated(graph, operands)
+    operands = [_in_place(graph, operand) for operand in operands]
     if bias is not None:
         dims = g.shape_of(bias)
         if dims is None or not g.is_float32(bias):
@@ -168,9 +177,10 @@ def _match_softmax(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedul
     layouts = (operands[0].layout, operands[1].layout, operands[2].layout, result)
     spec = AttentionSpec(
         outer[0], outer[1], queries, keys, features, value_features,
-        scale=scale * q_scale * k_scale, layouts=layouts, empty_rows=empty_rows,
+        scale=scale * q_scale * k_scale, layouts=layouts, empty_rows=empty_rows, rotary=table is not None,
+        parts=(operands[0].part, operands[1].part, operands[2].part),
     )  # fmt: skip
-    return _replacement(var if back is None else back, spec, operands, bias, unit, tuned)
+    return _replacement(var if back is None else back, spec, operands, table, bias, unit, tuned)
 
 
 def _heads_first(graph: Graph, expr: Expr, shape: tuple[Any, ...]) -> _Operand:
@@ -182,8 +192,41 @@ def _heads_first(graph: Graph, expr: Expr, shape: tuple[Any, ...]) -> _Operand:
     return _Operand(before, (batch, length, heads, features), "BLHD")
 
 
+def _unrotated(graph: Graph, operands: list[_Operand]) -> Expr | None:
+    """Puts what was rotated in the place of rotated queries and keys, and returns the rotations that both have."""
+    q, k, _ = operands
+    rotations = [rotation_of(graph, operand.expr) for operand in (q, k)]
+    if q.layout != "BHLD" or k.layout != "BHLD" or q.shape != k.shape:
+        return None
+    of_q, of_k = rotations
+    if of_q is None or of_k is None or not of_q.table.same_as(of_k.table):
+        return None
+    for operand, rotation in ((q, of_q), (k, of_k)):
+        if g.shape_of(rotation.before) != operand.shape:
+            return None
+    q.expr, k.expr = of_q.before, of_k.before
+    return of_q.table
+
+
+def _in_place(graph: Graph, operand: _Operand) -> _Operand:
+    """The operand as a part of what one layer computed, where it is one."""
+    found = part_of(graph, operand.expr, operand.layout, operand.shape)
+    if found is None:
+        return operand
+    whole, part = found
+    batch, *lengths, features = operand.shape
+    heads, length = lengths if operand.layout == "BHLD" else lengths[::-1]
+    return _Operand(whole, (batch, length, part[1] * heads, features), "BLHD", part)
+
+
 def _replacement(
-    target: Var, spec: AttentionSpec, operands: list[_Operand], bias: Any, unit: VectorUnit, tuned: TunedSchedules
+    target: Var,
+    spec: AttentionSpec,
+    operands: list[_Operand],
+    table: Expr | None,
+    bias: Any,
+    unit: VectorUnit,
+    tuned: TunedSchedules,
 ) -> Replacement | None:
     if isinstance(bias, tuple):
         bias, bias_shape = bias
@@ -218,6 +261,8 @@ def _replacement(
             bias=tuple(own(dim) for dim in bias_shape) if bias is not None else None,
         )
         arguments = [g.reshaped(builder, new(operand.expr), operand.shape) for operand in operands]
+        if table is not None:
+            arguments.append(g.reshaped(builder, new(table), (spec.queries, spec.features)))
         if bias is not None:
             arguments.append(g.reshaped(builder, new(bias), bias_shape))
         kernel = builder.add_func(marked(attention_func(inner, unit, schedule), schedule, workload), "attention")

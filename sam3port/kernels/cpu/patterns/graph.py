@@ -80,6 +80,12 @@ class Graph:
             value = self._definitions[value]
         return value
 
+    def origin(self, expr: Expr) -> Expr:
+        """The variable that `expr` is another name of; `expr` itself where it is none."""
+        while isinstance(expr, relax.Var) and self.is_alias(expr):
+            expr = self._definitions[expr]
+        return expr
+
     def is_alias(self, var: Var) -> bool:
         """Whether `var` is but another name (``gv = lv``)."""
         return isinstance(self._definitions.get(var), relax.Var)

@@ -20,11 +20,11 @@ def heads_last_before(graph: Graph, expr: Expr, shape: Shape) -> Expr | None:
     turned = graph.call(inner, "relax.permute_dims")
     if turned is None or not g.ints(shape):
         return None
-    groups = _grouped(g.shape_of(turned.args[0]), (batch, length, heads, features))
+    groups = grouped(g.shape_of(turned.args[0]), (batch, length, heads, features))
     if groups is None:
         return None
     b, sequence, h, d = groups
-    return turned.args[0] if _real_axes(turned) == [*b, *h, *sequence, *d] else None
+    return turned.args[0] if real_axes(turned) == [*b, *h, *sequence, *d] else None
 
 
 def heads_last_again(graph: Graph, var: Var, shape: Shape) -> Var | None:
@@ -39,11 +39,11 @@ def heads_last_again(graph: Graph, var: Var, shape: Shape) -> Var | None:
     turned = graph.call(user, "relax.permute_dims") if user is not None else None
     if turned is None:
         return None
-    groups = _grouped(g.shape_of(turned.args[0]), shape)
+    groups = grouped(g.shape_of(turned.args[0]), shape)
     if groups is None:
         return None
     b, h, sequence, d = groups
-    return user if _real_axes(turned) == [*b, *sequence, *h, *d] else None
+    return user if real_axes(turned) == [*b, *sequence, *h, *d] else None
 
 
 def _behind_views(graph: Graph, expr: Expr) -> Expr:
@@ -52,14 +52,14 @@ def _behind_views(graph: Graph, expr: Expr) -> Expr:
     return expr
 
 
-def _real_axes(call: Any) -> list[int]:
+def real_axes(call: Any) -> list[int]:
     """The axes of a transpose, without those of size one, which may stand anywhere."""
     dims = g.shape_of(call.args[0]) or ()
     axes = range(len(dims))[::-1] if call.attrs.axes is None else [int(axis) % len(dims) for axis in call.attrs.axes]
     return [axis for axis in axes if dims[axis] != 1]
 
 
-def _grouped(dims: Shape | None, sizes: Sequence[int]) -> list[list[int]] | None:
+def grouped(dims: Shape | None, sizes: Sequence[int]) -> list[list[int]] | None:
     """Which axes make up each of `sizes`, in order; None if they do not."""
     if dims is None or not g.ints(dims):
         return None

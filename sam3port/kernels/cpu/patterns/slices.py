@@ -1,0 +1,82 @@
+"""One index of an axis, and one part of what a single layer computed for queries, keys and values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+
+from sam3port.kernels.cpu.attention import Layout, Part
+from sam3port.kernels.cpu.patterns import graph as g
+from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Shape
+from sam3port.kernels.cpu.patterns.heads import grouped, real_axes
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """``source[..., index, ...]``, with the axis kept."""
+
+    source: Expr
+    axis: int
+    index: int
+
+
+def index_of(graph: Graph, expr: Expr) -> Index | None:
+    """What `expr` is one index of an axis of, if a slice took it from there."""
+    call = graph.call(expr, "relax.strided_slice")
+    if call is None or len(call.args) < 4:
+        return None
+    axes, begins, ends, *strides = (_ints(argument) for argument in call.args[1:5])
+    shape = g.shape_of(call.args[0])
+    if shape is None or axes is None or begins is None or ends is None or strides not in ([], [[1]]):
+        return None
+    if len(axes) != 1 or begins[0] < 0 or ends[0] != begins[0] + 1:
+        return None
+    axis = axes[0] % len(shape)
+    if not isinstance(shape[axis], int) or ends[0] > shape[axis]:
+        return None
+    return Index(call.args[0], axis, begins[0])
+
+
+def part_of(graph: Graph, expr: Expr, layout: Layout, shape: Shape) -> tuple[Expr, Part] | None:
+    """Of which tensor [B, L, n * H, D] `expr` is the i-th part, and (i, n).
+
+    Upstream's ViT (sam3/model/vitdet.py:520-524) and PyTorch's multi-head attention have one layer for the three of
+    them, put the three first, and take one after the other.
+
+    Args:
+        layout: of `expr`: how its `shape` is to be read.
+    """
+    if not g.ints(shape):
+        return None
+    batch, length, heads, features = shape if layout == "BLHD" else (shape[0], shape[2], shape[1], shape[3])
+    taken = index_of(graph, behind_views(graph, expr))
+    if taken is None or taken.axis != 0:
+        return None
+    turned = graph.call(taken.source, "relax.permute_dims")
+    dims = g.shape_of(taken.source)
+    if turned is None or dims is None or len(dims) < 2:
+        return None
+    count = dims[0]
+    if layout == "BHLD":
+        groups = grouped(g.shape_of(turned.args[0]), (batch, length, count, heads, features))
+        wanted = None if groups is None else [*groups[2], *groups[0], *groups[3], *groups[1], *groups[4]]
+    else:
+        groups = grouped(g.shape_of(turned.args[0]), (batch, length, count, heads * features))
+        wanted = None if groups is None else [*groups[2], *groups[0], *groups[1], *groups[3]]
+    return (turned.args[0], (taken.index, count)) if wanted == real_axes(turned) and count > 1 else None
+
+
+def behind_views(graph: Graph, expr: Expr) -> Expr:
+    """What `expr` is another shape of."""
+    while (call := graph.call(expr, "relax.reshape", "relax.squeeze", "relax.expand_dims")) is not None:
+        expr = call.args[0]
+    return expr
+
+
+def _ints(argument: Any) -> list[int] | None:
+    values = list(argument) if not hasattr(argument, "fields") else list(argument.fields)
+    if not all(isinstance(value, tirx.IntImm) for value in values):
+        return None
+    return [int(value.value) for value in values]
