@@ -314,10 +314,11 @@ class TestAttention:
 
     @pytest.mark.parametrize("part", [0, 2])
     def test_parts_of_one_layer_without_batch(self, part: int) -> None:
-        """As nn.MultiheadAttention does with a batch of one: [L, 3, E], the three put first; order is no matter."""
+        """As nn.MultiheadAttention does with a batch of one: [1, L, 1, 3, E], the first and the three change places."""
 
         def build(emit: Any, qkv: Any, k: Any, v: Any) -> Any:
-            apart = emit(op.permute_dims(emit(op.reshape(qkv, (9, 1, 3, 48))), [2, 0, 1, 3]))
+            apart = emit(op.permute_dims(emit(op.reshape(qkv, (1, 9, 1, 3, 48))), [3, 1, 2, 0, 4]))
+            apart = emit(op.squeeze(apart, [3]))
             taken = emit(op.squeeze(emit(op.strided_slice(apart, (0,), (part,), (part + 1,), (1,))), [0]))
             q = emit(op.permute_dims(emit(op.reshape(taken, (9, 3, 16))), [1, 0, 2]))
             return self.spelled_out(emit, q, k, v)

@@ -54,11 +54,10 @@ def part_of(graph: Graph, expr: Expr, layout: Layout, shape: Shape) -> tuple[Exp
     taken = index_of(graph, behind_views(graph, expr))
     if taken is None or taken.axis != 0:
         return None
-    turned = graph.call(taken.source, "relax.permute_dims")
-    dims = g.shape_of(taken.source)
-    if turned is None or dims is None or len(dims) < 2:
+    turned = graph.call(behind_views(graph, taken.source), "relax.permute_dims")
+    count = (g.shape_of(taken.source) or (0,))[0]
+    if turned is None or not g.ints([count]):
         return None
-    count = dims[0]
     if layout == "BHLD":
         groups = grouped(g.shape_of(turned.args[0]), (batch, length, count, heads, features))
         wanted = None if groups is None else [*groups[2], *groups[0], *groups[3], *groups[1], *groups[4]]
