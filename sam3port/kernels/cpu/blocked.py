@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sam3port.kernels.cpu import emit
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
@@ -116,7 +116,11 @@ def emit_block(
             gather(panel, first, count)
         with emit.serial(strips) as strip:
             if fetch is not None:
-                _ask_ahead(block, chunks.steps, panel + 1, first, strip, fetch, element_bytes)
+
+                def ask(step: Expr, at: Expr, fetch: Any = fetch, panel: Expr = panel, first: Expr = first) -> None:
+                    emit.prefetch(fetch(panel + 1, first + step, at))
+
+                ask_ahead(block.tile.columns, chunks.steps, block.strips, strip, ask, element_bytes)
 
             def left(step: Expr, i: int, strip: Expr = strip, first: Expr = first, count: Dim = count) -> Expr:
                 return row(strip, first, count, step, i)
@@ -136,18 +140,23 @@ def emit_block(
             emit.when(True if chunks.count == 1 else chunk == 0, store, add)
 
 
-def _ask_ahead(
-    block: Block,
-    steps: int,
-    panel: Expr,
-    first: Expr,
-    strip: Expr,
-    fetch: Callable[[Expr, Expr, Expr], Expr],
-    element_bytes: int,
+def ask_ahead(
+    columns: int, steps: int, strips: int, strip: Expr, ask: Callable[[Expr, Expr], None], element_bytes: int = 4
 ) -> None:
-    """Each strip asks for its share of the next panel's chunk."""
-    elements, columns = _CACHE_LINE // element_bytes, block.tile.columns
-    lines = emit.ceildiv(emit.ceildiv(steps * columns, elements), block.strips)
+    """Each of `strips` strips asks for its share of a chunk of a panel.
+
+    Args:
+        ask: ``(step, column)`` of the element whose cache line is wanted.
+    """
+    elements = _CACHE_LINE // element_bytes
+    lines = emit.ceildiv(emit.ceildiv(steps * columns, elements), strips)
     with emit.serial(lines) as line:
         at = (strip * lines + line) * elements
-        emit.prefetch(fetch(panel, first + at // columns, at % columns))
+        ask(at // columns, at % columns)
+
+
+def bring_near(tile: RegisterTile, steps: Dim, near: Buffer, value: Callable[[Expr, int], Expr]) -> None:
+    """A panel's chunk into the nearest cache: ``near[step, column]``, from ``(step, j) -> vector``."""
+    with emit.serial(steps) as step:
+        for j in range(tile.vectors):
+            emit.store(near, value(step, j), [step * tile.columns + j * tile.lanes], tile.lanes)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tvm import tirx
 
 from sam3port.kernels.cpu import bfloat16, emit, epilogue, operands
+from sam3port.kernels.cpu.blocked import bring_near
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr, Parameter
 from sam3port.kernels.cpu.epilogue import Epilogue
 from sam3port.kernels.cpu.product import emit_product
@@ -84,15 +85,14 @@ def linear_func(
             value = epilogue.apply(steps, extra, value, column, [row, column], lanes, feature_is_last=True)
             emit.store(out, value, [row, column], lanes)
 
-        def widen(panel: Expr, first: Expr, steps: Dim, near: Buffer) -> None:
-            with emit.serial(steps) as step:
-                for j in range(tile.vectors):
-                    halves = emit.load(packed, [panel, first + step, j * tile.lanes], tile.lanes)
-                    at = [step * tile.columns + j * tile.lanes]
-                    emit.store(near, bfloat16.widen(halves, tile.lanes), at, tile.lanes)
-
         def right(panel: Expr, word: Expr, j: int) -> Expr:
             return emit.load(packed, [panel, word, j * tile.lanes], tile.lanes)
+
+        def widen(panel: Expr, first: Expr, steps: Dim, near: Buffer) -> None:
+            def widened(step: Expr, j: int) -> Expr:
+                return bfloat16.widen(right(panel, first + step, j), tile.lanes)
+
+            bring_near(tile, steps, near, widened)
 
         def left(i: Expr, step: Expr, lanes: int) -> Expr:
             return emit.load(x, [i, step], lanes)

@@ -22,7 +22,7 @@ from typing import Final
 from tvm import tirx
 
 from sam3port.kernels.cpu import emit, expressions, lines
-from sam3port.kernels.cpu.blocked import Block, Chunks, even_chunks, window_panels
+from sam3port.kernels.cpu.blocked import Block, Chunks, ask_ahead, bring_near, even_chunks, window_panels
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.packed_rows import Source, pack_rows
 from sam3port.kernels.cpu.product import clamp, panel_groups, write_tile
@@ -64,8 +64,6 @@ _PRODUCTS: Final = (
     _Product((_Part(0, 1), _Part(1, 1, -1)), (_Part(1, 0), _Part(1, 1)), (_Part(0, 0),)),
 )
 
-_CACHE_LINE: Final = 64
-_FLOAT: Final = 4
 _KEPT: Final = 1 << 20
 """Sums of rows that are packed all at once, 4 MiB. Where they are more, each chunk is packed when it is needed, and
 then all columns of a task wait for the last chunk."""
@@ -217,32 +215,25 @@ class _Work:
 
         gathered = len(product.right) > 1
         if gathered:
-            with emit.serial(steps) as step:
-                for j in range(tile.vectors):
-                    value = _signed(product.right, lambda part, step=step, j=j: vector(part, step, j))  # type: ignore[misc]
-                    emit.store(self.near, value, [step * tile.columns + j * tile.lanes], tile.lanes)
+            bring_near(
+                tile, steps, self.near, lambda step, j: _signed(product.right, lambda part: vector(part, step, j))
+            )
 
         def columns(step: Expr, j: int) -> Expr:
             if gathered:
                 return emit.load(self.near, [step * tile.columns + j * tile.lanes], tile.lanes)
             return vector(product.right[0], step, j)
 
+        def ask(step: Expr, at: Expr) -> None:
+            for part in product.right:
+                emit.prefetch(self.fetch(left + 2 + part.second, part.first * self.depth + first + step, at))
+
         with emit.serial(half) as strip:
-            self._ask_ahead(product, left + 2, first, strip)
+            ask_ahead(tile.columns, self.sizes.chunks.steps, half, strip, ask)
             line = emit.bind(begin + strip * steps * tile.rows)
             held = sum_steps(tile, 0, steps, lambda step, i: rows[line + step * tile.rows + i], columns)
             for part in product.targets:
                 self.block.at(strip + part.first * half, place + part.second).add(held, part.sign)
-
-    def _ask_ahead(self, product: _Product, left: Expr, first: Expr, strip: Expr) -> None:
-        """Each strip asks for its share of the next pair's chunks."""
-        tile, steps = self.sizes.tile, self.sizes.chunks.steps
-        share = emit.ceildiv(steps * tile.columns * _FLOAT, _CACHE_LINE * self.sizes.half)
-        with emit.serial(share) as line:
-            at = (strip * share + line) * (_CACHE_LINE // _FLOAT)
-            for part in product.right:
-                word = part.first * self.depth + first + at // tile.columns
-                emit.prefetch(self.fetch(left + part.second, word, at % tile.columns))
 
     def _source(self, product: _Product, first: Expr) -> Source:
         """Sums of rows, from step `first` of each half on."""
