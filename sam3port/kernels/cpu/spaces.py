@@ -27,13 +27,13 @@ _USED: Final = 0.5
 
 
 def products(default: ProductSchedule, rows: int, columns: int, unit: VectorUnit) -> Iterator[ProductSchedule]:
-    """The default, then all others.
+    """The default, then all others, whether they fit the caches and the product or not: the workload knows that.
 
     Args:
         default: its values are among those of each decision.
         rows: of the product.
         columns: of the product.
-        unit: they have to fit it.
+        unit: the register tiles fit it.
     """
     yield default
     blocks = _distinct(_HALVED_BLOCK_ROWS if default.halvings else _BLOCK_ROWS, default.block_rows, rows)
@@ -41,7 +41,7 @@ def products(default: ProductSchedule, rows: int, columns: int, unit: VectorUnit
     unrolled, chunks = sorted({*_UNROLL, default.unroll}), sorted({*_CHUNK, default.chunk})
     for (height, vectors), unroll, block, chunk, window in itertools.product(tiles, unrolled, blocks, chunks, _WINDOW):
         schedule = ProductSchedule(height, vectors, unroll, block, chunk, window, default.halvings)
-        if schedule != default and schedule.problem(unit) is None:
+        if schedule != default:
             yield schedule
 
 
