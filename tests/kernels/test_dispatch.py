@@ -164,6 +164,97 @@ class TestLinear:
         assert kernels(mod) == []
 
 
+class TestRowsInAnotherOrder:
+    """As the image encoder does: windows of an image before a linear layer, put back after another."""
+
+    SHAPES = [(1, 12, 8, 20)], [(20, 30), (30,)]
+
+    @staticmethod
+    def windows(emit: Any, x: Any) -> Any:
+        features = int(x.ty.shape[-1])
+        apart = emit(op.reshape(x, (1, 3, 4, 2, 4, features)))
+        return emit(op.reshape(emit(op.permute_dims(apart, [0, 1, 3, 2, 4, 5])), (6, 4, 4, features)))
+
+    @staticmethod
+    def image(emit: Any, x: Any) -> Any:
+        features = int(x.ty.shape[-1])
+        apart = emit(op.reshape(x, (1, 3, 2, 4, 4, features)))
+        return emit(op.reshape(emit(op.permute_dims(apart, [0, 1, 3, 2, 4, 5])), (1, 12, 8, features)))
+
+    @staticmethod
+    def exactly(x: Any) -> Any:
+        """Windows of [1, 12, 8, C]."""
+        return x.reshape(1, 3, 4, 2, 4, -1).permute(0, 1, 3, 2, 4, 5).reshape(6, 4, 4, -1)
+
+    @staticmethod
+    def back(x: Any) -> Any:
+        return x.reshape(1, 3, 2, 4, 4, -1).permute(0, 1, 3, 2, 4, 5).reshape(1, 12, 8, -1)
+
+    def test_windows_are_read_in_place(self) -> None:
+        def build(emit: Any, x: Any, w: Any, b: Any) -> Any:
+            return emit(op.add(emit(op.matmul(self.windows(emit, x), w)), b))
+
+        mod = check(*self.SHAPES, build, lambda x, w, b: self.exactly(x) @ w + b)
+        assert called(mod) == ["pack_weight", "linear_add_vector"]
+        assert "R.permute_dims" not in dispatch(HOST)(mod).script()
+
+    @pytest.mark.parametrize("residual", [True, False])
+    def test_windows_are_put_back_by_the_product(self, residual: bool) -> None:
+        inputs, weights = [(6, 4, 4, 20), (1, 12, 8, 30)], self.SHAPES[1]
+
+        def build(emit: Any, x: Any, before: Any, w: Any, b: Any) -> Any:
+            out = self.image(emit, emit(op.add(emit(op.matmul(x, w)), b)))
+            return emit(op.add(before, out)) if residual else out
+
+        def reference(x: Any, before: Any, w: Any, b: Any) -> Any:
+            return self.back(x @ w + b) + (before if residual else 0)
+
+        mod = check(inputs, weights, build, reference)
+        assert called(mod) == ["pack_weight", "linear_add_vector_add_tensor" if residual else "linear_add_vector"]
+        assert "R.permute_dims" not in dispatch(HOST)(mod).script()
+
+    def test_a_residual_in_the_old_order(self) -> None:
+        def build(emit: Any, x: Any, before: Any, w: Any) -> Any:
+            return self.image(emit, emit(op.add(emit(op.matmul(x, w)), before)))
+
+        inputs = [(6, 4, 4, 20), (6, 4, 4, 30)]
+        mod = check(inputs, [(20, 30)], build, lambda x, before, w: self.back(x @ w + before))
+        assert called(mod) == ["pack_weight", "linear_add_tensor"]
+
+    def test_from_one_product_to_another(self) -> None:
+        """The second reads in front of the transpose, so the first leaves its rows there."""
+
+        def build(emit: Any, x: Any, w: Any, b: Any) -> Any:
+            turned = emit(op.permute_dims(emit(op.matmul(x, w)), [1, 0, 2]))
+            return emit(op.matmul(turned, b))
+
+        mod = check([(5, 7, 20)], [(20, 30), (30, 40)], build, lambda x, w, b: (x @ w).transpose(0, 1) @ b)
+        assert [name for name in called(mod) if name != "pack_weight"] == ["linear", "linear"]
+        assert "R.permute_dims" not in dispatch(HOST)(mod).script()
+
+    def test_of_one_head(self) -> None:
+        """Rows move between products and attention, whose heads could as well be rows."""
+
+        def build(emit: Any, x: Any, w: Any) -> Any:
+            heads = emit(op.permute_dims(emit(op.reshape(emit(op.matmul(x, w)), (9, 2, 1, 20))), [1, 2, 0, 3]))
+            out = TestAttention.spelled_out(emit, heads, heads, heads)
+            return emit(op.matmul(emit(op.reshape(emit(op.permute_dims(out, [2, 0, 1, 3])), (9, 2, 20))), w))
+
+        def reference(x: Any, w: Any) -> Any:
+            heads = (x @ w).reshape(9, 2, 1, 20).permute(1, 2, 0, 3)
+            return TestAttention.reference(heads, heads, heads).permute(2, 0, 1, 3).reshape(9, 2, 20) @ w
+
+        mod = check([(9, 2, 20)], [(20, 20)], build, reference)
+        assert sorted(name for name in called(mod) if name != "pack_weight") == ["attention", "linear", "linear"]
+
+    def test_features_that_move_are_no_order_of_rows(self) -> None:
+        def build(emit: Any, x: Any, w: Any) -> Any:
+            return emit(op.permute_dims(emit(op.matmul(emit(op.permute_dims(x, [0, 2, 1])), w)), [0, 2, 1]))
+
+        mod = check([(2, 20, 20)], [(20, 20)], build, lambda x, w: (x.transpose(1, 2) @ w).transpose(1, 2))
+        assert "R.permute_dims" in dispatch(HOST)(mod).script()
+
+
 class TestProduct:
     def test_of_activations(self) -> None:
         mod = check([(2, 3, 9, 20), (2, 3, 20, 5)], [], lambda emit, a, b: emit(op.matmul(a, b)), lambda a, b: a @ b)

@@ -19,6 +19,7 @@ from sam3port.kernels.cpu.blocked import bring_near
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr, Parameter
 from sam3port.kernels.cpu.epilogue import Epilogue
 from sam3port.kernels.cpu.product import emit_product
+from sam3port.kernels.cpu.row_order import RowOrder
 from sam3port.kernels.cpu.schedules import ProductSchedule, linear_schedule
 from sam3port.kernels.cpu.strassen import emit_strassen
 from sam3port.kernels.cpu.vector_unit import VectorUnit
@@ -65,7 +66,15 @@ def pack_weight_func(
 
 
 def linear_func(
-    m: Dim, n: int, k: int, unit: VectorUnit, steps: Epilogue = (), schedule: ProductSchedule | None = None
+    m: Dim,
+    n: int,
+    k: int,
+    unit: VectorUnit,
+    steps: Epilogue = (),
+    schedule: ProductSchedule | None = None,
+    *,
+    read: RowOrder | None = None,
+    written: RowOrder | None = None,
 ) -> tirx.PrimFunc:
     """``(x[M, K], packed, *operands, out[M, N])``: the product, then `steps` on each value.
 
@@ -73,17 +82,21 @@ def linear_func(
         m: rows; an int or a symbolic variable of type int64.
         steps: see `sam3port.kernels.cpu.epilogue`; vector operands are [N], tensor operands [M, N].
         schedule: computed from the shape, unless given. The weight has to be packed for it.
+        read: how the rows of x are put in order before they are multiplied.
+        written: how the rows of the result are put in another order; tensor operands are in that order already.
     """
     schedule = schedule or linear_schedule(m, n, k, unit)
     tile = schedule.tile(unit.lanes, unit.step_dot)
     others = epilogue.operand_shapes(steps, n, (m, n))
+    back = None if written is None else written.inverse
 
     def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
         *extra, out = rest
 
         def write(row: Expr, column: Expr, value: Expr, lanes: int) -> None:
-            value = epilogue.apply(steps, extra, value, column, [row, column], lanes, feature_is_last=True)
-            emit.store(out, value, [row, column], lanes)
+            place = row if back is None else back.source(row)
+            value = epilogue.apply(steps, extra, value, column, [place, column], lanes, feature_is_last=True)
+            emit.store(out, value, [place, column], lanes)
 
         def right(panel: Expr, word: Expr, j: int) -> Expr:
             return emit.load(packed, [panel, word, j * tile.lanes], tile.lanes)
@@ -95,7 +108,7 @@ def linear_func(
             bring_near(tile, steps, near, widened)
 
         def left(i: Expr, step: Expr, lanes: int) -> Expr:
-            return emit.load(x, [i, step], lanes)
+            return emit.load(x, [i if read is None else read.source(i), step], lanes)
 
         def fetch(panel: Expr, word: Expr, column: Expr) -> Expr:
             return packed[panel, word, column]

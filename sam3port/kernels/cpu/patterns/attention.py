@@ -47,6 +47,7 @@ def _match_whole(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
             return None
         turned = graph.call(expr, "relax.permute_dims")
         if turned is not None and _axes(turned) == _HEADS_FIRST:
+            graph.bypassed.add(graph.origin(expr))
             operands.append(_heads_first(graph, turned.args[0], g.shape_of(turned.args[0]) or ()))
         else:
             operands.append(_Operand(expr, shape, "BLHD"))
@@ -69,7 +70,7 @@ def _match_whole(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
     user = graph.only_user(var)
     if user is not None:
         turned = graph.call(user, "relax.permute_dims")
-        if turned is not None and _axes(turned) == _HEADS_FIRST:
+        if turned is not None and _axes(turned) == _HEADS_FIRST and user not in graph.bypassed:
             target, layout_out = user, "BHLD"
             back = heads_last_again(graph, user, (batch, heads, queries, value_features))
             if back is not None:

@@ -51,6 +51,8 @@ class Graph:
         self._fixed: set[Var] = set(function.params[inputs:])
         self.replaced: set[Var] = set()
         """Variables whose value a kernel computes already: of two products in one sum, one takes the sum along."""
+        self.bypassed: set[Var] = set()
+        """Transposes that a kernel reads in front of: whoever computes what comes before has to leave that there."""
         body = function.body
         blocks = body.blocks if isinstance(body, relax.SeqExpr) else []
         for block in blocks:

@@ -24,7 +24,10 @@ def heads_last_before(graph: Graph, expr: Expr, shape: Shape) -> Expr | None:
     if groups is None:
         return None
     b, sequence, h, d = groups
-    return turned.args[0] if real_axes(turned) == [*b, *h, *sequence, *d] else None
+    if real_axes(turned) != [*b, *h, *sequence, *d]:
+        return None
+    graph.bypassed.add(graph.origin(inner))
+    return turned.args[0]
 
 
 def heads_last_again(graph: Graph, var: Var, shape: Shape) -> Var | None:
@@ -37,7 +40,7 @@ def heads_last_again(graph: Graph, var: Var, shape: Shape) -> Var | None:
             break
         user = graph.only_user(user)
     turned = graph.call(user, "relax.permute_dims") if user is not None else None
-    if turned is None:
+    if turned is None or user in graph.bypassed:
         return None
     groups = grouped(g.shape_of(turned.args[0]), shape)
     if groups is None:

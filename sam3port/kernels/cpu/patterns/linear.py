@@ -11,6 +11,7 @@ from tvm.ir.expr import GenericConst
 from sam3port.kernels.cpu import gemm, operands
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
+from sam3port.kernels.cpu.row_order import RowOrder, row_order
 from sam3port.kernels.cpu.tuned import TunedSchedules, marked
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 from sam3port.kernels.cpu.workloads import LinearWork
@@ -25,14 +26,20 @@ class Chain:
     last: Var
     steps: list[str] = field(default_factory=list)
     operands: list[Expr] = field(default_factory=list)
+    order: RowOrder | None = None
+    """In which the rows are written, if a transpose among the operators moves them."""
 
 
-def follow(graph: Graph, var: Var, features: int, feature_axis: int, *, tensors: bool = True) -> Chain:
+def follow(
+    graph: Graph, var: Var, features: int, feature_axis: int, *, tensors: bool = True, rows_move: bool = False
+) -> Chain:
     """The longest chain from `var` on that an epilogue can do.
 
     Args:
         feature_axis: where the features are, from the end (-1 for a linear layer, -3 for NCHW).
         tensors: whether operands as large as the output may be taken along.
+        rows_move: whether a transpose that leaves the features where they are may be taken along, if the result is a
+            matrix of rows of features.
     """
     chain = Chain(last=var)
     current = var
@@ -51,6 +58,15 @@ def follow(graph: Graph, var: Var, features: int, feature_axis: int, *, tensors:
                 break
             current = user  # a view; taken along only when something to fuse follows
             continue
+        if name == "relax.permute_dims":
+            # Operands of the whole size that came before would be in the old order.
+            free = rows_move and chain.order is None and user not in graph.bypassed
+            if free and not any(step.endswith("_tensor") for step in chain.steps):
+                chain.order = _moved_rows(graph, user, features)
+            if chain.order is None or not free:
+                break
+            chain.last = current = user
+            continue
         if name in _ACTIVATIONS and tuple(g.shape_of(user) or ()) == shape:
             chain.steps.append(_ACTIVATIONS[name])
         elif name in ("relax.add", "relax.multiply"):
@@ -68,6 +84,31 @@ def follow(graph: Graph, var: Var, features: int, feature_axis: int, *, tensors:
             break
         chain.last = current = user
     return chain
+
+
+def _moved_rows(graph: Graph, var: Var, features: int) -> RowOrder | None:
+    """The order of rows that the transpose `var` makes, if it is one, and of rows only."""
+    call = graph.call(var, "relax.permute_dims")
+    dims = g.shape_of(call.args[0]) if call is not None else None
+    if call is None or dims is None or not g.ints(dims) or not dims or dims[-1] != features:
+        return None
+    axes = range(len(dims))[::-1] if call.attrs.axes is None else [int(axis) % len(dims) for axis in call.attrs.axes]
+    return row_order(dims, tuple(axes))
+
+
+def _before_rows_moved(graph: Graph, x: Expr, features: int) -> tuple[Expr, RowOrder | None]:
+    """What the rows of `x` were before a transpose put them in order, and that order."""
+    inner = x
+    while (view := graph.call(inner, "relax.reshape")) is not None:
+        inner = view.args[0]
+    origin = graph.origin(inner)
+    if graph.call(inner, "relax.permute_dims") is None or origin in graph.replaced:
+        return x, None
+    order = _moved_rows(graph, origin, features)
+    if order is None:
+        return x, None
+    graph.bypassed.add(origin)
+    return graph.call(inner, "relax.permute_dims").args[0], order
 
 
 def _operand_kind(other: Expr, shape: tuple[Any, ...], features: int, axis: int) -> str | None:
@@ -105,8 +146,9 @@ def match_linear(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
     if x_shape[-1] != k:
         return None
     rows = g.product(x_shape[:-1])
-    chain = follow(graph, var, n, -1)
-    return linear_replacement(x, weight, (rows, n, k), chain, unit, tuned, transposed=transposed)
+    source, read = _before_rows_moved(graph, x, k)
+    chain = follow(graph, var, n, -1, rows_move=isinstance(rows, int))
+    return linear_replacement(source, weight, (rows, n, k), chain, unit, tuned, transposed=transposed, read=read)
 
 
 def linear_replacement(
@@ -118,11 +160,13 @@ def linear_replacement(
     tuned: TunedSchedules,
     *,
     transposed: bool = False,
+    read: RowOrder | None = None,
 ) -> Replacement:
     """The product of x, seen as [M, K], and a weight, seen as [N, K] ([K, N] if `transposed`), and its chain.
 
     Args:
         sizes: M, N, K; M may be symbolic.
+        read: how the rows of x are put in order before.
     """
     rows, n, k = sizes
     out_shape = g.shape_of(chain.last)
@@ -145,7 +189,8 @@ def linear_replacement(
             packed_type = relax.TensorType(packed_shape, operands.weight_dtype(unit))
             packed = builder.emit(relax.call_tir(pack, [matrix], packed_type))
         m: Any = rows if isinstance(rows, int) else tirx.Var("m", "int64")
-        function = marked(gemm.linear_func(m, n, k, unit, steps, schedule), schedule, workload)
+        product = gemm.linear_func(m, n, k, unit, steps, schedule, read=read, written=chain.order)
+        function = marked(product, schedule, workload)
         kernel = builder.add_func(function, "_".join(["linear", *steps]))
         arguments = [g.reshaped(builder, new(x), (rows, k)), packed]
         for step, operand in zip((s for s in steps if "_" in s), chain.operands, strict=True):

@@ -54,7 +54,8 @@ def part_of(graph: Graph, expr: Expr, layout: Layout, shape: Shape) -> tuple[Exp
     taken = index_of(graph, behind_views(graph, expr))
     if taken is None or taken.axis != 0:
         return None
-    turned = graph.call(behind_views(graph, taken.source), "relax.permute_dims")
+    inner = behind_views(graph, taken.source)
+    turned = graph.call(inner, "relax.permute_dims")
     count = (g.shape_of(taken.source) or (0,))[0]
     if turned is None or not g.ints([count]):
         return None
@@ -64,7 +65,10 @@ def part_of(graph: Graph, expr: Expr, layout: Layout, shape: Shape) -> tuple[Exp
     else:
         groups = grouped(g.shape_of(turned.args[0]), (batch, length, count, heads * features))
         wanted = None if groups is None else [*groups[2], *groups[0], *groups[1], *groups[3]]
-    return (turned.args[0], (taken.index, count)) if wanted == real_axes(turned) and count > 1 else None
+    if wanted != real_axes(turned) or count < 2:
+        return None
+    graph.bypassed.add(graph.origin(inner))
+    return turned.args[0], (taken.index, count)
 
 
 def behind_views(graph: Graph, expr: Expr) -> Expr:
