@@ -70,7 +70,7 @@ def attention_func(spec: AttentionSpec, unit: VectorUnit, schedule: AttentionSch
         ("v", v_shape),
         *([("rotations", (spec.queries, spec.features))] if spec.rotary else []),
         *([("bias", spec.bias)] if spec.bias is not None else []),
-        ("out", _shape(spec.layouts[3], spec.batch, spec.heads, spec.queries, spec.value_features)),
+        ("out", _at(spec.layouts[3], spec.batch, spec.heads, spec.queries, spec.value_features)),
     ]
 
     def body(q: Buffer, k: Buffer, v: Buffer, *rest: Buffer) -> None:
@@ -85,22 +85,19 @@ def attention_func(spec: AttentionSpec, unit: VectorUnit, schedule: AttentionSch
     return emit.primfunc(parameters, body, kernel=emit.Kernel("attention", f"{kernels.scores}, {blocks}", flops))
 
 
-def _operand_shapes(spec: AttentionSpec) -> tuple[tuple[Dim, ...], tuple[Dim, ...], tuple[Dim, ...]]:
+def _operand_shapes(spec: AttentionSpec) -> tuple[list[Dim], list[Dim], list[Dim]]:
     """Of the tensors that q, k and v are in."""
     lengths = (spec.queries, spec.keys, spec.keys)
     features = (spec.features, spec.features, spec.value_features)
     q, k, v = (
-        _shape(layout, spec.batch, spec.heads * count, length, each)
+        _at(layout, spec.batch, spec.heads * count, length, each)
         for layout, (_, count), length, each in zip(spec.layouts, spec.parts, lengths, features, strict=False)
     )
     return q, k, v
 
 
-def _shape(layout: Layout, batch: Dim, heads: int, length: Dim, features: int) -> tuple[Dim, ...]:
-    return (batch, heads, length, features) if layout == "BHLD" else (batch, length, heads, features)
-
-
 def _at(layout: Layout, batch: Expr, head: Expr, row: Expr, feature: Expr) -> list[Expr]:
+    """In the order of a layout: indices, or how many there are of each."""
     return [batch, head, row, feature] if layout == "BHLD" else [batch, row, head, feature]
 
 

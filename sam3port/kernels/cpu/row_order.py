@@ -5,6 +5,7 @@ Windows of an image are that, for one: [B, y, wy, x, wx, C] to [B, y, x, wy, wx,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,10 +33,7 @@ class RowOrder:
             position = row // after if after > 1 else row
             if axis != self.axes[0]:
                 position = position % self.dims[axis]
-            stride = 1
-            for dim in self.dims[axis + 1 :]:
-                stride *= dim
-            total = total + position * stride
+            total = total + position * math.prod(self.dims[axis + 1 :])
             after *= self.dims[axis]
         return total
 
@@ -58,10 +56,5 @@ def row_order(dims: tuple[int, ...], axes: tuple[int, ...]) -> RowOrder | None:
     if len(groups) < 2:
         return None
     order = sorted(range(len(groups)), key=lambda group: groups[group][0])
-    sizes = []
-    for group in order:
-        size = 1
-        for axis in groups[group]:
-            size *= dims[axis]
-        sizes.append(size)
+    sizes = (math.prod(dims[axis] for axis in groups[group]) for group in order)
     return RowOrder(tuple(sizes), tuple(order.index(group) for group in range(len(groups))))

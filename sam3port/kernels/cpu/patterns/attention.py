@@ -46,7 +46,7 @@ def _match_whole(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
         if shape is None or len(shape) != 4:
             return None
         turned = graph.call(expr, "relax.permute_dims")
-        if turned is not None and _axes(turned) == _HEADS_FIRST:
+        if turned is not None and g.transpose_axes(turned) == _HEADS_FIRST:
             graph.bypassed.add(graph.origin(expr))
             operands.append(_heads_first(graph, turned.args[0], g.shape_of(turned.args[0]) or ()))
         else:
@@ -70,7 +70,7 @@ def _match_whole(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
     user = graph.only_user(var)
     if user is not None:
         turned = graph.call(user, "relax.permute_dims")
-        if turned is not None and _axes(turned) == _HEADS_FIRST and user not in graph.bypassed:
+        if turned is not None and g.transpose_axes(turned) == _HEADS_FIRST and user not in graph.bypassed:
             target, layout_out = user, "BHLD"
             back = heads_last_again(graph, user, (batch, heads, queries, value_features))
             if back is not None:
@@ -284,15 +284,8 @@ def _same(a: Any, b: Any) -> bool:
     return bool(a == b) if isinstance(a, int) or isinstance(b, int) else bool(a.same_as(b))
 
 
-def _axes(call: Any) -> list[int]:
-    rank = len(g.shape_of(call.args[0]) or ())
-    if call.attrs.axes is None:
-        return list(range(rank))[::-1]
-    return [int(axis) % rank for axis in call.attrs.axes]
-
-
 def _swaps_last(call: Any) -> bool:
-    axes = _axes(call)
+    axes = g.transpose_axes(call)
     rank = len(axes)
     return axes == [*range(rank - 2), rank - 1, rank - 2]
 

@@ -99,6 +99,12 @@ class Graph:
             return value
         return None
 
+    def behind(self, expr: Expr, *names: str) -> Expr:
+        """`expr`, or what it is made of by nothing but calls of these operators."""
+        while (call := self.call(expr, *names)) is not None:
+            expr = call.args[0]
+        return expr
+
     def only_user(self, var: Var) -> Var | None:
         """The variable whose value alone reads `var`; None when there are several, or the result is one."""
         users = self._users[var]
@@ -167,6 +173,14 @@ def scalar_constant(expr: Expr) -> float | None:
         if data.size == 1:
             return float(data.reshape(-1)[0])
     return None
+
+
+def transpose_axes(call: Any) -> list[int]:
+    """Which axis comes first, second, ... after a ``permute_dims``."""
+    rank = len(shape_of(call.args[0]) or ())
+    if call.attrs.axes is None:
+        return list(range(rank))[::-1]
+    return [int(axis) % rank for axis in call.attrs.axes]
 
 
 def reshaped(builder: relax.BlockBuilder, value: Expr, shape: Shape) -> Expr:

@@ -16,7 +16,7 @@ def heads_last_before(graph: Graph, expr: Expr, shape: Shape) -> Expr | None:
         shape: B, H, L, D. Views on the way, and more than one axis for one of these, are seen through.
     """
     batch, heads, length, features = shape
-    inner = _behind_views(graph, expr)
+    inner = graph.behind(expr, "relax.reshape")
     turned = graph.call(inner, "relax.permute_dims")
     if turned is None or not g.ints(shape):
         return None
@@ -49,17 +49,10 @@ def heads_last_again(graph: Graph, var: Var, shape: Shape) -> Var | None:
     return user if real_axes(turned) == [*b, *sequence, *h, *d] else None
 
 
-def _behind_views(graph: Graph, expr: Expr) -> Expr:
-    while (call := graph.call(expr, "relax.reshape")) is not None:
-        expr = call.args[0]
-    return expr
-
-
 def real_axes(call: Any) -> list[int]:
     """The axes of a transpose, without those of size one, which may stand anywhere."""
     dims = g.shape_of(call.args[0]) or ()
-    axes = range(len(dims))[::-1] if call.attrs.axes is None else [int(axis) % len(dims) for axis in call.attrs.axes]
-    return [axis for axis in axes if dims[axis] != 1]
+    return [axis for axis in g.transpose_axes(call) if dims[axis] != 1]
 
 
 def grouped(dims: Shape | None, sizes: Sequence[int]) -> list[list[int]] | None:

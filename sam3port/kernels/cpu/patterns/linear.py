@@ -61,9 +61,10 @@ def follow(
         if name == "relax.permute_dims":
             # Operands of the whole size that came before would be in the old order.
             free = rows_move and chain.order is None and user not in graph.bypassed
-            if free and not any(step.endswith("_tensor") for step in chain.steps):
-                chain.order = _moved_rows(graph, user, features)
-            if chain.order is None or not free:
+            if not free or any(step.endswith("_tensor") for step in chain.steps):
+                break
+            chain.order = _moved_rows(graph, user, features)
+            if chain.order is None:
                 break
             chain.last = current = user
             continue
@@ -92,23 +93,17 @@ def _moved_rows(graph: Graph, var: Var, features: int) -> RowOrder | None:
     dims = g.shape_of(call.args[0]) if call is not None else None
     if call is None or dims is None or not g.ints(dims) or not dims or dims[-1] != features:
         return None
-    axes = range(len(dims))[::-1] if call.attrs.axes is None else [int(axis) % len(dims) for axis in call.attrs.axes]
-    return row_order(dims, tuple(axes))
+    return row_order(dims, tuple(g.transpose_axes(call)))
 
 
 def _before_rows_moved(graph: Graph, x: Expr, features: int) -> tuple[Expr, RowOrder | None]:
     """What the rows of `x` were before a transpose put them in order, and that order."""
-    inner = x
-    while (view := graph.call(inner, "relax.reshape")) is not None:
-        inner = view.args[0]
-    origin = graph.origin(inner)
-    if graph.call(inner, "relax.permute_dims") is None or origin in graph.replaced:
-        return x, None
-    order = _moved_rows(graph, origin, features)
+    moved = graph.origin(graph.behind(x, "relax.reshape"))
+    order = None if moved in graph.replaced else _moved_rows(graph, moved, features)
     if order is None:
         return x, None
-    graph.bypassed.add(origin)
-    return graph.call(inner, "relax.permute_dims").args[0], order
+    graph.bypassed.add(moved)
+    return graph.call(moved, "relax.permute_dims").args[0], order
 
 
 def _operand_kind(other: Expr, shape: tuple[Any, ...], features: int, axis: int) -> str | None:

@@ -60,6 +60,6 @@ def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedule
 
 
 def _swaps_last(call: Any) -> bool:
-    rank = len(g.shape_of(call.args[0]) or ())
-    axes = list(range(rank))[::-1] if call.attrs.axes is None else [int(axis) % rank for axis in call.attrs.axes]
+    axes = g.transpose_axes(call)
+    rank = len(axes)
     return axes == [*range(rank - 2), rank - 1, rank - 2]

@@ -73,9 +73,7 @@ def part_of(graph: Graph, expr: Expr, layout: Layout, shape: Shape) -> tuple[Exp
 
 def behind_views(graph: Graph, expr: Expr) -> Expr:
     """What `expr` is another shape of."""
-    while (call := graph.call(expr, "relax.reshape", "relax.squeeze", "relax.expand_dims")) is not None:
-        expr = call.args[0]
-    return expr
+    return graph.behind(expr, "relax.reshape", "relax.squeeze", "relax.expand_dims")
 
 
 def _ints(argument: Any) -> list[int] | None:
