@@ -112,8 +112,8 @@ def build(
                 else "seed 0, because neither --seed nor --checkpoint was given"
             )
             progress.note(f"weights: {chosen}; masks mean nothing with them")
-        if request.tuned:
-            progress.note(f"schedules that were measured: {described_schedules(request.tuned)}")
+        if Stage.OPTIMISE in request.until.through() and (own := described_schedules(request.tuned)):
+            progress.note(f"schedules that were measured: {own}")
         store = None if no_cache else default_store()
         if whole:
             build_artifact(request, out, progress, store=store, jobs=jobs)

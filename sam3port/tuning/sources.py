@@ -59,11 +59,9 @@ def chosen_schedules(file: Path | None, untuned: bool) -> tuple[TunedSchedule, .
 
 
 def described_schedules(schedules: Iterable[TunedSchedule]) -> str:
-    """How many are in which database."""
-    counts = Counter(each.source for each in schedules)
-    return ", ".join(
-        f"{count} in {source}" if source != SHIPPED_LABEL else f"{count} shipped" for source, count in counts.items()
-    )
+    """How many are in which database of the user's own; the shipped ones, which are always there, are no news."""
+    counts = Counter(each.source for each in schedules if each.source != SHIPPED_LABEL)
+    return ", ".join(f"{count} in {source}" for source, count in counts.items())
 
 
 def schedules_in(file: Path, source: str) -> list[TunedSchedule]:

@@ -69,7 +69,8 @@ def test_the_users_database_comes_before_what_is_shipped(tmp_path: Path, monkeyp
     assert [each.schedule["rows"] for each in sources.chosen_schedules(tmp_path / "named.jsonl", False)] == [3, 2, 1]
     assert sources.chosen_schedules(None, untuned=True) == ()
     said = sources.described_schedules(sources.chosen_schedules(tmp_path / "named.jsonl", False))
-    assert said == "1 in named.jsonl, 1 in your database, 1 shipped"
+    assert said == "1 in named.jsonl, 1 in your database"
+    assert sources.described_schedules(each for each in sources.usual_schedules() if each.source == "shipped") == ""
     with pytest.raises(UsageError, match="there is no database"):
         sources.schedules_of(tmp_path / "nowhere.jsonl")
 
