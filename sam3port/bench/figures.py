@@ -14,6 +14,8 @@ from sam3port.bench.contestants import Contestant
 from sam3port.verify.metrics import difference
 
 NO_INSTRUCTION: Final = "this CPU has no instruction that multiplies bfloat16"
+_INFINITE: Final = "inf"
+"""In JSON, which has no number for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,10 @@ class Row:
     """From the start of the process until it could compute, compilation included where it happens then."""
     first_s: float
     max_abs_error: float | None
-    """Against upstream in float64 (whole program: against upstream's scores in float32), the worst output."""
+    """Against upstream in float64 (whole program: against upstream's scores), the worst output.
+
+    Infinite where shapes differ; whole program: where the two kept another number of objects.
+    """
 
     @property
     def median_s(self) -> float:
@@ -70,7 +75,7 @@ class Row:
             "peak_rss_bytes": self.peak_rss_bytes,
             "opened_s": self.opened_s,
             "first_s": self.first_s,
-            "max_abs_error": self.max_abs_error,
+            "max_abs_error": _INFINITE if self.max_abs_error == math.inf else self.max_abs_error,
         }
 
     @staticmethod
@@ -80,6 +85,8 @@ class Row:
             KeyError, TypeError, ValueError: it is no such row.
         """
         given = {each.name: content[each.name] for each in dataclasses.fields(Row)}
+        if (error := given["max_abs_error"]) is not None:
+            given["max_abs_error"] = float(error)
         return Row(**{**given, "contestant": Contestant(given["contestant"]), "seconds": tuple(given["seconds"])})
 
 

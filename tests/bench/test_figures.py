@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,3 +74,9 @@ def test_differences_of_what_is_not_finite() -> None:
 
 def test_seconds_have_three_digits() -> None:
     assert [seconds(value) for value in (12.34, 1.0, 0.01234, 1e-5)] == ["12.3 s", "1 s", "12.3 ms", "0.01 ms"]
+
+
+def test_an_infinite_error_is_json_that_strict_readers_take() -> None:
+    worst = replace(row(Contestant.TVM, 1.0), max_abs_error=math.inf)
+    text = json.dumps(worst.as_json(), allow_nan=False)
+    assert Row.from_json(json.loads(text)) == worst
