@@ -81,6 +81,9 @@ def others() -> dict[str, Call]:
 def calls() -> dict[str, Call]:
     """All of them, by name."""
     found = others()
+    heads = found["attention"].inputs
+    attention = attention_func(AttentionSpec(1, 3, 250, 250, 32, 32, 0.2), PAIRED)
+    found["attention_paired"] = Call(attention, heads, heads[0].shape)
     for name, unit in {"float32": UNIT, "widened": WIDENED, "paired": PAIRED}.items():
         found |= {f"{kernel}_{name}": call for kernel, call in products(unit).items()}
     return found

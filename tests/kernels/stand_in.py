@@ -12,14 +12,20 @@ from tests.kernels.running import UNIT
 
 WIDENED: VectorUnit = replace(UNIT, dtype="bfloat16", dot="")
 """bfloat16 on a CPU without an instruction for it: what this machine's CPU runs, whatever it is."""
-PAIRED: VectorUnit = replace(UNIT, dtype="bfloat16", dot=dot.AVX512_BF16)
+PAIRED: VectorUnit = replace(UNIT, dtype="bfloat16", dot=UNIT.dot or dot.AVX512_BF16)
 """With such an instruction, which needs `stand_in` where the CPU has none."""
+
+
+def put_in(patched: pytest.MonkeyPatch) -> None:
+    """Where the CPU lacks the instruction, it is done in two multiply-adds, so that all around it runs on any CPU."""
+    if not UNIT.dot:
+        patched.setattr(dot, "in_llvm", in_llvm)
 
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The instruction is done in two multiply-adds, so that all around it runs on any CPU."""
-    monkeypatch.setattr(dot, "in_llvm", in_llvm)
+    """`put_in` for one test."""
+    put_in(monkeypatch)
 
 
 def in_llvm(_feature: str, lanes: int) -> str:

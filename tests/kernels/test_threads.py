@@ -12,19 +12,19 @@ import pytest
 
 from tests.kernels.computing import compile_all
 from tests.kernels.running import Array
-from tests.kernels.stand_in import in_llvm
+from tests.kernels.stand_in import put_in
 
 THREADS = ("1", "2", str(2 * (os.cpu_count() or 1) + 1))
 """The last: more than there are cores."""
-KERNELS = 8 + 3 * 5
-"""Those of float32, and the products in float32 and in both ways of bfloat16."""
+KERNELS = 8 + 3 * 5 + 1
+"""Those of float32, the products in float32 and in both ways of bfloat16, attention in bfloat16."""
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Array]]:
     folder = tmp_path_factory.mktemp("threads")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sam3port.kernels.cpu.dot.in_llvm", in_llvm)  # any CPU has to do
+        put_in(patched)  # any CPU has to do
         compile_all(folder / "kernels.so")
     found = []
     for threads in THREADS:

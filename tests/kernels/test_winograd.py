@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from sam3port.kernels.cpu import winograd
 from sam3port.kernels.cpu.convolution import ConvolutionSpec
+from sam3port.kernels.cpu.vector_unit import VectorUnit
 from tests.kernels.running import UNIT, Array, assert_as_exact, random, run
+from tests.kernels.stand_in import PAIRED, WIDENED
 
 torch = pytest.importorskip("torch")
 SPEC = ConvolutionSpec(1, 32, 20, 22, 40, (3, 3), padding=(1, 1, 1, 1))
@@ -25,11 +27,11 @@ def convolved(spec: ConvolutionSpec, x: Array, weight: Array, dtype: Any) -> Arr
     return found
 
 
-def check(spec: ConvolutionSpec, seed: int = 0) -> None:
+def check(spec: ConvolutionSpec, seed: int = 0, unit: VectorUnit = UNIT) -> None:
     x = random(seed, spec.batch, spec.channels, spec.height, spec.width)
     weight, bias = random(seed + 1, spec.features, spec.channels, 3, 3), random(seed + 2, spec.features)
-    packed = winograd.pack_winograd(weight, spec, UNIT)
-    function = winograd.winograd_func(spec, UNIT, ("add_vector",))
+    packed = winograd.pack_winograd(weight, spec, unit)
+    function = winograd.winograd_func(spec, unit, ("add_vector",))
     ours = run(function, [x, packed, bias], (spec.batch, spec.features, spec.pixels))
     shape = (spec.batch, spec.features, spec.out_height, spec.out_width)
     plain, exact = (convolved(spec, x, weight, each) + bias[:, None, None] for each in (torch.float32, torch.float64))
@@ -120,5 +122,10 @@ def test_not_a_number_stays_where_it_is_read() -> None:
 )
 def test_where_it_fits(changes: dict[str, Any], found: bool) -> None:
     assert winograd.fits(replace(SPEC, **changes), UNIT) is found
-    assert not winograd.fits(SPEC, replace(UNIT, dtype="bfloat16"))
     assert not winograd.fits(SPEC, replace(UNIT, lanes=1))
+
+
+@pytest.mark.parametrize("unit", [WIDENED, PAIRED], ids=["widened", "paired"])
+def test_in_bfloat16_it_stays_float32(unit: VectorUnit) -> None:
+    assert winograd.fits(SPEC, unit)
+    check(SPEC, unit=unit)

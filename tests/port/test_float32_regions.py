@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import tvm
 from torch import nn
+from tvm import relax
 
 from sam3port.kernels.cpu.dispatch import dispatch
+from sam3port.kernels.cpu.pipeline import optimise
 from sam3port.port import relax as importing
 from sam3port.port.decompose import decompose
 from sam3port.port.export import export_module
 from sam3port.port.float32_regions import wants_float32
-from tests.kernels.running import HOST
+from tests.kernels.running import HOST, kernels_called
+from tests.kernels.stand_in import PAIRED, stand_in
 from tests.port.conftest import CONVERTERS
+
+__all__ = ["stand_in"]
 
 
 class Layers(nn.Module):
@@ -72,3 +79,30 @@ def test_kernels_round_what_may_be_rounded(program: Any, dtype: str, kept_in_flo
     packed = [str(b.var.ty.dtype) for b in calls if b.value.args[0].name_hint.startswith("pack_weight")]
     assert len(packed) == 3
     assert packed.count("float32") == kept_in_float32
+
+
+class Attention(nn.Module):
+    """Twice the same, the second time where autocast is switched off."""
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        attention = nn.functional.scaled_dot_product_attention
+        with torch.autocast(x.device.type, enabled=False):
+            exact = attention(x, x, x, attn_mask=mask)
+        return attention(x, x, x, attn_mask=mask), exact
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_attention_in_a_region_rounds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sam3port.kernels.cpu.dispatch.vector_unit", lambda *_: PAIRED)
+    x = torch.randn(1, 2, 40, 32, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(40, 40, dtype=torch.bool).tril()
+    mask[3] = False
+    program = export_module(Attention(), {"x": x.numpy(), "mask": mask.numpy()})
+    module = optimise(importing.import_program(program, CONVERTERS).module, HOST, dtype="bfloat16")
+    assert kernels_called(module["main"]).count("attention") == 2
+    machine = relax.VirtualMachine(tvm.compile(module, target=HOST), tvm.cpu())
+    given = [tvm.runtime.tensor(array) for array in (x.numpy(), mask.numpy())]
+    rounded, exact = (np.asarray(result.numpy()) for result in machine["main"](*given))
+    expected = program.module()(x, mask)[1].numpy()
+    assert np.abs(exact - expected).max() < 1e-6
+    assert 1e-4 < np.abs(rounded - expected).max() < 3e-2

@@ -3,20 +3,26 @@
 For a strip of query rows and a block of keys, the scores go from registers into a few KiB of scratch, become
 weights relative to the largest score so far, and are multiplied with the values; earlier sums are rescaled when a
 larger score turns up. Keys are first packed into panels as a weight is (see `gemm`), values into zero-padded lines.
+
+Weights are powers of two, of scores that are scaled by log2(e) as well. In bfloat16, where the CPU multiplies pairs,
+queries, keys, values and weights are rounded to it while they are packed; scores, their largest and all sums stay
+float32. Elsewhere it computes in float32 in any case: rounding would cost time and digits, and save nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tvm import tirx
 
-from sam3port.kernels.cpu import emit, expressions, lines, rotary
+from sam3port.kernels.cpu import bfloat16, emit, expressions, lines, operands, powers, rotary
+from sam3port.kernels.cpu.blocked import even_chunks
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.lines import across
-from sam3port.kernels.cpu.register_tile import accumulate
+from sam3port.kernels.cpu.register_tile import CHUNK, accumulate, sum_steps
 from sam3port.kernels.cpu.schedules import AttentionSchedule, attention_schedule
 from sam3port.kernels.cpu.tasks import tasks
 from sam3port.kernels.cpu.transpose import transposed
@@ -59,7 +65,7 @@ class AttentionSpec:
 
 
 def attention_func(spec: AttentionSpec, unit: VectorUnit, schedule: AttentionSchedule | None = None) -> tirx.PrimFunc:
-    """``(q, k, v[, rotations][, bias], out)``: ``softmax(q @ k^T * scale + bias) @ v``, float32.
+    """``(q, k, v[, rotations][, bias], out)``: ``softmax(q @ k^T * scale + bias) @ v``; all of them float32.
 
     ``rotations`` [queries, features] are cos and sin of every pair of features in turn.
     """
@@ -113,15 +119,23 @@ class _Attention:
 
     def __init__(self, spec: AttentionSpec, unit: VectorUnit, schedule: AttentionSchedule) -> None:
         self.spec = spec
-        self.unit = unit
+        self.unit = unit if unit.pairs else replace(unit, dtype="float32")
+        """See `operands` for what is a word in it."""
         self.lanes = unit.lanes
         self.schedule = schedule
-        self.scores = RegisterTile(schedule.rows, schedule.vectors, unit.lanes, schedule.unroll)
+        tile = RegisterTile(schedule.rows, schedule.vectors, unit.lanes, schedule.unroll, self.unit.step_dot)
+        self.scores = tile
         """Tile of scores: query rows by keys."""
-        self.values = RegisterTile(schedule.rows, schedule.value_vectors, unit.lanes, schedule.unroll)
+        self.values = replace(tile, vectors=schedule.value_vectors)
         """Tile of results: query rows by value features; several of them side by side when features are many."""
         self.value_panels = emit.ceildiv(spec.value_features, self.values.columns)
         self.padded_values = self.value_panels * self.values.columns
+        self.words = operands.words(spec.features, self.unit)
+        """Of a query and a key;"""
+        self.whole_words = spec.features // 2 if self.unit.pairs else spec.features
+        """less the one that is half a pair, which has no neighbour to be read with;"""
+        self.panel_words = operands.words(tile.columns, self.unit)
+        """of the keys of a panel, in values and weights."""
         self.panels = emit.ceildiv(spec.keys, self.scores.columns)
         block_panels = max(1, schedule.block_keys // self.scores.columns)
         self.block_panels = min(block_panels, self.panels) if isinstance(self.panels, int) else block_panels
@@ -145,15 +159,23 @@ class _Attention:
         return strips
 
     def emit(self, q: Buffer, k: Buffer, v: Buffer, rotations: Buffer | None, bias: Buffer | None, out: Buffer) -> None:
-        spec = self.spec
-        columns = self.scores.columns
-        packed_keys = emit.scratch((self.tasks_outer * self.panels * spec.features * columns,))
-        packed_values = emit.scratch((self.tasks_outer * self.panels * columns * self.padded_values,))
+        dtype = operands.word_dtype(self.unit)
+        packed_keys = emit.scratch((self.tasks_outer * self.panels * self.words * self.scores.columns,), dtype)
+        packed_values = emit.scratch((self.tasks_outer * self.panels * self.panel_words * self.padded_values,), dtype)
         self._pack(k, v, rotations, packed_keys, packed_values)
-        with tasks(self.tasks_outer * self.query_blocks) as task:
+        with tasks(self.tasks_outer * self.query_blocks) as task, self._instructions():
             outer = emit.bind(task // self.query_blocks)
             first = emit.bind((task % self.query_blocks) * (self.strips * self.scores.rows))
             self._query_block(q, rotations, bias, out, packed_keys, packed_values, outer, first)
+
+    def _instructions(self) -> contextlib.ExitStack:
+        """Within it, those that the weights are made with can be called."""
+        stack = contextlib.ExitStack()
+        if self.unit.pairs:
+            stack.enter_context(bfloat16.imported(self.panel_words))
+        if self.unit.scales:
+            stack.enter_context(powers.imported())
+        return stack
 
     def _operand_at(self, operand: int, batch: Expr, head: Expr, row: Expr, feature: Expr) -> list[Expr]:
         """Where an element of q (0), k (1) or v (2) is."""
@@ -173,44 +195,45 @@ class _Attention:
 
                 return _rotated(rotations, first + key, of_key, feature, count)
 
-            def value_at(key: Expr, feature: Expr) -> list[Expr]:
-                return self._operand_at(2, batch, head, first + key, feature)
+            def value(key: Expr, feature: Expr, count: int) -> Expr:
+                return emit.load(v, self._operand_at(2, batch, head, first + key, feature), count)
 
-            def keys_place(feature: Expr, key: Expr) -> list[Expr]:
-                return [(task * spec.features + feature) * columns + key]
+            def keys_place(word: Expr, key: Expr) -> list[Expr]:
+                return [(task * self.words + word) * columns + key]
 
-            def values_place(key: Expr, feature: Expr) -> list[Expr]:
-                # [outer, value panel, key, column]
-                line = (outer * self.value_panels + feature // self.values.columns) * (self.panels * columns)
-                return [(line + first + key) * self.values.columns + feature % self.values.columns]
+            def values_place(word: Expr, feature: Expr) -> list[Expr]:
+                # [outer, value panel, word of keys, column]
+                line = (outer * self.value_panels + feature // self.values.columns) * (self.panels * self.panel_words)
+                return [(line + panel * self.panel_words + word) * self.values.columns + feature % self.values.columns]
 
             def whole() -> None:
                 self._turn_keys(key_features, packed_keys, keys_place)
-                with emit.serial(columns) as key:
+                with emit.serial(self.panel_words) as word:
 
-                    def copy(feature: Expr, count: int, key: Expr = key) -> None:
-                        emit.store(
-                            packed_values,
-                            emit.load(v, value_at(key, feature), count),
-                            values_place(key, feature),
-                            count,
-                        )
+                    def copy(feature: Expr, count: int, word: Expr = word) -> None:
+                        both = operands.word(self.unit, columns, word, lambda key: value(key, feature, count), count)
+                        emit.store(packed_values, both, values_place(word, feature), count)
 
                     lines.each(spec.value_features, self.lanes, copy)
                     with emit.serial(self.padded_values - spec.value_features) as rest:
-                        place = values_place(key, spec.value_features + rest)
-                        emit.store(packed_values, emit.constant(0.0), place)
+                        place = values_place(word, spec.value_features + rest)
+                        emit.store(packed_values, operands.no_word(self.unit), place)
 
             def ragged() -> None:
-                with emit.serial(columns) as key:
+                def key_or_zero(key: Expr, feature: Expr) -> Expr:
                     there = first + key < spec.keys
-                    with emit.serial(spec.features) as feature:
-                        value = tirx.if_then_else(there, key_features(key, feature, 1), emit.constant(0.0))
-                        emit.store(packed_keys, value, keys_place(feature, key))
-                    with emit.serial(self.padded_values) as feature:
-                        there = tirx.all(first + key < spec.keys, feature < spec.value_features)
-                        value = tirx.if_then_else(there, v[tuple(value_at(key, feature))], emit.constant(0.0))
-                        emit.store(packed_values, value, values_place(key, feature))
+                    return tirx.if_then_else(there, key_features(key, feature, 1), emit.constant(0.0))
+
+                def value_or_zero(key: Expr, feature: Expr) -> Expr:
+                    there = tirx.all(first + key < spec.keys, feature < spec.value_features)
+                    return tirx.if_then_else(there, value(key, feature, 1), emit.constant(0.0))
+
+                with emit.serial(columns) as key, emit.serial(self.words) as word:
+                    both = operands.word(self.unit, spec.features, word, lambda feature: key_or_zero(key, feature))
+                    emit.store(packed_keys, both, keys_place(word, key))
+                with emit.serial(self.panel_words) as word, emit.serial(self.padded_values) as feature:
+                    both = operands.word(self.unit, columns, word, lambda key: value_or_zero(key, feature))
+                    emit.store(packed_values, both, values_place(word, feature))
 
             full = isinstance(spec.keys, int) and spec.keys % columns == 0
             emit.when(True if full else first + columns <= spec.keys, whole, ragged)
@@ -223,15 +246,19 @@ class _Attention:
     ) -> None:
         """A panel of keys, from rows of features to lines of keys."""
         features, lanes = self.spec.features, self.lanes
-        blocks = features // lanes
+        blocks = self.whole_words // lanes
         with emit.serial(blocks) as block, emit.serial(self.scores.vectors) as j:
-            feature, key = block * lanes, j * lanes
-            rows = [emit.bind(key_features(key + i, feature, lanes)) for i in range(lanes)]
-            for i, column in enumerate(transposed(rows)):
-                emit.store(packed, column, place(feature + i, key), lanes)
-        with emit.serial(self.scores.columns) as key, emit.serial(features % lanes) as rest:
-            feature = blocks * lanes + rest
-            emit.store(packed, key_features(key, feature, 1), place(feature, key))
+            word, key = block * lanes, j * lanes
+
+            def along(i: int, key: Expr = key, word: Expr = word) -> Expr:
+                return operands.words_along(self.unit, word, lambda at, count: key_features(key + i, at, count), lanes)
+
+            for i, column in enumerate(transposed([emit.bind(along(i)) for i in range(lanes)])):
+                emit.store(packed, column, place(word + i, key), lanes)
+        with emit.serial(self.scores.columns) as key, emit.serial(self.words - blocks * lanes) as rest:
+            word = blocks * lanes + rest
+            both = operands.word(self.unit, features, word, lambda feature: key_features(key, feature, 1))
+            emit.store(packed, both, place(word, key))
 
     def _query_block(
         self,
@@ -247,13 +274,15 @@ class _Attention:
         spec, rows, lanes = self.spec, self.scores.rows, self.lanes
         block_rows = self.strips * rows
         batch, head = outer // spec.heads, outer % spec.heads
-        queries = emit.scratch((block_rows * spec.features,))
+        queries = emit.scratch((block_rows * self.words,), operands.word_dtype(self.unit))
         largest = emit.scratch((block_rows,))
         total = emit.scratch((block_rows,))
         result = emit.scratch((block_rows * self.padded_values,))
         scores = emit.scratch((rows * self.block_keys,))
+        paired = self.unit.pairs
+        weights = emit.scratch((rows * self.block_panels * self.panel_words,), "uint32") if paired else scores
         rescale = emit.scratch((rows,))
-        stash = emit.scratch((rows * max(self.scores.columns, self.values.columns),))
+        stash = emit.scratch((rows * self.scores.columns,))
 
         with emit.serial(self.strips) as strip, emit.serial(rows) as i:
             row = strip * rows + i
@@ -261,14 +290,22 @@ class _Attention:
             emit.store(largest, emit.constant(_MINUS_INFINITY), [row])
             emit.store(total, emit.constant(0.0), [row])
 
-            def take(feature: Expr, count: int, row: Expr = row, source: Expr = source) -> None:
+            def query(feature: Expr, count: int, source: Expr = source) -> Expr:
                 def of_query(feature: Expr, count: int) -> Expr:
                     return emit.load(q, self._operand_at(0, batch, head, source, feature), count)
 
-                value = _rotated(rotations, source, of_query, feature, count)
-                emit.store(queries, value * emit.constant(spec.scale, count), [row * spec.features + feature], count)
+                scale = emit.constant(spec.scale * expressions.LOG2_E, count)
+                return _rotated(rotations, source, of_query, feature, count) * scale
 
-            lines.each(spec.features, lanes, take)
+            def take(word: Expr, count: int, row: Expr = row, query: rotary.Line = query) -> None:
+                words = operands.words_along(self.unit, word, query, count)
+                emit.store(queries, words, [row * self.words + word], count)
+
+            lines.each(self.whole_words, lanes, take)
+            with emit.serial(self.words - self.whole_words) as rest:
+                word = self.whole_words + rest
+                half = operands.word(self.unit, spec.features, word, lambda feature: query(feature, 1))
+                emit.store(queries, half, [row * self.words + word])
             with emit.serial(self.padded_values // lanes) as line:
                 emit.store(result, emit.constant(0.0, lanes), [row * self.padded_values + line * lanes], lanes)
 
@@ -285,8 +322,8 @@ class _Attention:
                         self._scores(
                             queries, packed_keys, bias, scores, stash, outer, strip, top, first_panel + offset, offset
                         )
-                    self._weights(scores, largest, total, rescale, strip, panels)
-                    self._results(scores, packed_values, result, rescale, stash, outer, strip, first_panel, panels)
+                    self._weights(scores, weights, largest, total, rescale, strip, panels)
+                    self._results(weights, packed_values, result, rescale, outer, strip, first_panel, panels)
 
                 emit.when(first + strip * rows < spec.queries, strip_body)
 
@@ -322,16 +359,16 @@ class _Attention:
         panel: Expr,
         offset: Expr,
     ) -> None:
-        """One tile of scores into the scratch; -inf where there is no key."""
+        """One tile of scores, times log2(e), into the scratch; -inf where there is no key."""
         spec, tile = self.spec, self.scores
         first_key = panel * tile.columns
         sums = accumulate(
             tile,
-            spec.features,
-            lambda step, i: queries[(strip * tile.rows + i) * spec.features + step],
+            self.words,
+            lambda step, i: queries[(strip * tile.rows + i) * self.words + step],
             lambda step, j: emit.load(
                 packed_keys,
-                [((outer * self.panels + panel) * spec.features + step) * tile.columns + j * tile.lanes],
+                [((outer * self.panels + panel) * self.words + step) * tile.columns + j * tile.lanes],
                 tile.lanes,
             ),
             stash,
@@ -351,7 +388,8 @@ class _Attention:
                 for j in range(tile.vectors):
                     value = sums(i, j)
                     if bias is not None:
-                        value = value + self._bias(bias, bias_at(i, first_key + j * tile.lanes), tile.lanes)
+                        added = self._bias(bias, bias_at(i, first_key + j * tile.lanes), tile.lanes)
+                        value = _plus_bias(value, added, tile.lanes)
                     emit.store(scores, value, [at(i, j * tile.lanes)], tile.lanes)
 
         def ragged() -> None:
@@ -362,7 +400,7 @@ class _Attention:
                 key = first_key + column
                 value = scores[at(i, column)]
                 if bias is not None:
-                    value = value + bias[tuple(bias_at(i, key))]
+                    value = _plus_bias(value, bias[tuple(bias_at(i, key))], 1)
                 seen = key < spec.keys
                 emit.store(scores, tirx.if_then_else(seen, value, emit.constant(_MINUS_INFINITY)), [at(i, column)])
 
@@ -386,9 +424,16 @@ class _Attention:
         return emit.load(bias, indices, lanes)
 
     def _weights(
-        self, scores: Buffer, largest: Buffer, total: Buffer, rescale: Buffer, strip: Expr, panels: Dim
+        self,
+        scores: Buffer,
+        weights: Buffer,
+        largest: Buffer,
+        total: Buffer,
+        rescale: Buffer,
+        strip: Expr,
+        panels: Dim,
     ) -> None:
-        """Scores to exp(score - largest so far), their sum, and the factor for what was summed before."""
+        """Scores to 2**(score - largest so far), their sum, and the factor for what was summed before."""
         tile, lanes = self.scores, self.lanes
         # All columns of a tile in one wide vector: chains of operations side by side, which do not wait for each other.
         wide = tile.columns
@@ -412,45 +457,68 @@ class _Attention:
             now = emit.bind(tirx.max(before, across(tirx.max, vectors(tops), lanes)))
             # A row that has seen nothing but -inf: 0 in its place makes all its weights 0 instead of NaN.
             origin = emit.bind(tirx.Select(now == emit.constant(_MINUS_INFINITY), emit.constant(0.0), now))
-            factor = emit.bind(expressions.exp_nonpositive(before - origin, emit.bind, 1))
+            factor = emit.bind(expressions.exp2_nonpositive(before - origin, emit.bind, 1))
             with emit.serial(panels) as panel:
                 at = i * self.block_keys + panel * wide
-                shifted = emit.load(scores, [at], wide) - emit.broadcast(origin, wide)
-                weight = emit.bind(expressions.exp_nonpositive(shifted, emit.bind, wide))
-                emit.store(scores, weight, [at], wide)
+                weight = emit.bind(self._powers(scores, at, origin))
+                if self.unit.pairs:
+                    words = (i * self.block_panels + panel) * self.panel_words
+                    emit.store(weights, bfloat16.pairs(weight, self.panel_words), [words], self.panel_words)
+                else:
+                    emit.store(weights, weight, [at], wide)
                 emit.store(sums, whole(sums) + weight, [0], wide)
             added = across(lambda a, b: a + b, vectors(sums), lanes)
             emit.store(total, total[row] * factor + added, [row])
             emit.store(largest, now, [row])
             emit.store(rescale, factor, [i])
 
+    def _powers(self, scores: Buffer, at: Expr, origin: Expr) -> Expr:
+        """2**(score - origin) of a row of a tile."""
+        wide, lanes = self.scores.columns, self.lanes
+        if not self.unit.scales:
+            shifted = emit.load(scores, [at], wide) - emit.broadcast(origin, wide)
+            return expressions.exp2_nonpositive(shifted, emit.bind, wide)
+        exp2 = powers.exp2_coarse if self.unit.pairs else powers.exp2
+        from_origin = [
+            emit.load(scores, [at + j * lanes], lanes) - emit.broadcast(origin, lanes) for j in range(wide // lanes)
+        ]
+        return tirx.Shuffle([emit.bind(exp2(emit.bind(shifted))) for shifted in from_origin], list(range(wide)))
+
     def _results(
         self,
-        scores: Buffer,
+        weights: Buffer,
         packed_values: Buffer,
         result: Buffer,
         rescale: Buffer,
-        stash: Buffer,
         outer: Expr,
         strip: Expr,
         first_panel: Expr,
         panels: Dim,
     ) -> None:
+        """Rescales what was summed before, and adds the values of a block of keys."""
         tile = self.values
-        keys = self.panels * self.scores.columns
-        first_key = first_panel * self.scores.columns
-        with emit.serial(self.value_panels) as panel:
-            line = (outer * self.value_panels + panel) * keys + first_key
-            sums = accumulate(
+        row_words = self.block_panels * self.panel_words
+        chunks = even_chunks(tile.unroll, panels * self.panel_words)
+        count = 1 if row_words <= CHUNK else chunks.count
+        with emit.serial(self.value_panels) as panel, emit.serial(count) as chunk:
+            line = (outer * self.value_panels + panel) * (self.panels * self.panel_words)
+            first, steps = chunks.bound(chunk)
+            at = emit.bind(line + first_panel * self.panel_words + first)
+            held = sum_steps(
                 tile,
-                panels * self.scores.columns,
-                lambda step, i: scores[i * self.block_keys + step],
-                lambda step, j: emit.load(packed_values, [(line + step) * tile.columns + j * tile.lanes], tile.lanes),
-                stash,
-                at_most=self.block_keys,
+                0,
+                steps,
+                lambda step, i: weights[i * row_words + first + step],
+                lambda step, j: emit.load(packed_values, [(at + step) * tile.columns + j * tile.lanes], tile.lanes),
             )
             for i in range(tile.rows):
+                factor = emit.bind(tirx.Select(chunk == 0, rescale[i], emit.constant(1.0)))
                 for j in range(tile.vectors):
-                    at = self._result_at(strip * tile.rows + i, panel * tile.columns + j * tile.lanes)
-                    earlier = emit.load(result, [at], tile.lanes) * emit.broadcast(rescale[i], tile.lanes)
-                    emit.store(result, earlier + sums(i, j), [at], tile.lanes)
+                    place = self._result_at(strip * tile.rows + i, panel * tile.columns + j * tile.lanes)
+                    earlier = emit.load(result, [place], tile.lanes) * emit.broadcast(factor, tile.lanes)
+                    emit.store(result, earlier + held(i, j), [place], tile.lanes)
+
+
+def _plus_bias(score: Expr, bias: Expr, lanes: int) -> Expr:
+    """A score that is scaled by log2(e), and a bias that is not."""
+    return expressions.fma(bias, emit.constant(expressions.LOG2_E, lanes), score)

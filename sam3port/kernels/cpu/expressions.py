@@ -20,12 +20,14 @@ from sam3port.kernels.cpu.emit import Expr
 Bind = Callable[[Expr], Expr]
 
 _LN2 = 0.6931471805599453
-_LOG2_E = 1.4426950408889634
+LOG2_E = 1.4426950408889634
 # ln 2 in two parts: n * _LN2_HIGH is exact for every exponent n.
 _LN2_HIGH = 0.693359375
 _LN2_LOW = -2.12194440054690583e-4
 _EXP_NORMAL = -87.33654
 """exp of less is below the smallest normal number."""
+_EXP2_NORMAL = -126.0
+"""The same of 2**x."""
 _EXP_LOWEST = -104.0
 """exp of less is 0."""
 _EXP_HIGHEST = 88.72283
@@ -106,6 +108,19 @@ def _polynomial(x: Expr, coefficients: Sequence[float], bind: Bind, lanes: int) 
         power = bind(power * power)
 
 
+def horner(x: Expr, coefficients: Sequence[float], lanes: int) -> Expr:
+    """One after the other: fewest operations, where others are there to be done meanwhile."""
+    *lower, value = [emit.constant(coefficient, lanes) for coefficient in coefficients]
+    for coefficient in reversed(lower):
+        value = fma(value, x, coefficient)
+    return value
+
+
+def exp2_of_rest(r: Expr, lanes: int) -> Expr:
+    """2**r for r between -1/2 and 1/2, in a chain."""
+    return horner(r, (1.0, *_EXP2), lanes)
+
+
 def _exp_reduced(r: Expr, bind: Bind, lanes: int) -> Expr:
     """exp(r) for r between -ln(2) / 2 and ln(2) / 2."""
     return fma(_polynomial(r, _EXP, bind, lanes), r * r, r + emit.constant(1.0, lanes))
@@ -149,7 +164,7 @@ def _rest(n: Expr, x: Expr, bind: Bind, lanes: int) -> Expr:
 
 def _reduce(x: Expr, bind: Bind, lanes: int) -> tuple[Expr, Expr]:
     """n and exp(r) with ``exp(x) = exp(r) * 2**n``."""
-    n = bind(tirx.nearbyint(x * emit.constant(_LOG2_E, lanes)))
+    n = bind(tirx.nearbyint(x * emit.constant(LOG2_E, lanes)))
     return n, _exp_reduced(_rest(n, x, bind, lanes), bind, lanes)
 
 
@@ -161,7 +176,7 @@ def exp_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
     """
     x = bind(x)
     one = emit.constant(1.0, lanes)
-    shifted = bind(fma(x, emit.constant(_LOG2_E, lanes), emit.constant(_ROUNDING, lanes)))
+    shifted = bind(fma(x, emit.constant(LOG2_E, lanes), emit.constant(_ROUNDING, lanes)))
     n = bind(fma(shifted, one, emit.constant(-_ROUNDING, lanes)))
     fraction = bind(_exp_reduced(_rest(n, x, bind, lanes), bind, lanes))
     bits = tirx.reinterpret(_int32(lanes), fraction) + _exponent(shifted, lanes)
@@ -169,15 +184,26 @@ def exp_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
     return tirx.Select(x < emit.constant(_EXP_NORMAL, lanes), emit.constant(0.0, lanes), value)
 
 
-def _exp2(x: Expr, bind: Bind, lanes: int) -> Expr:
-    """2**x for -127 <= x < 128, and NaN.
+def exp2_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
+    """2**x for x <= 0, -inf and NaN included; less than the smallest normal number is 0. As `exp_nonpositive`."""
+    x = bind(x)
+    shifted, fraction = _exp2_parts(x, bind, lanes)
+    bits = tirx.reinterpret(_int32(lanes), bind(fraction)) + _exponent(shifted, lanes)
+    value = tirx.reinterpret(emit.vector_type(lanes), bits)
+    return tirx.Select(x < emit.constant(_EXP2_NORMAL, lanes), emit.constant(0.0, lanes), value)
 
-    The exponent is taken from the low bits of x + 1.5 * 2**23, where the nearest integer ends up.
-    """
-    one, magic = emit.constant(1.0, lanes), emit.constant(_ROUNDING, lanes)
-    shifted = bind(fma(x, one, magic))
+
+def _exp2_parts(x: Expr, bind: Bind, lanes: int) -> tuple[Expr, Expr]:
+    """x + 1.5 * 2**23, in whose low bits the nearest integer ends up, and 2**x over 2 to the power of that."""
+    one = emit.constant(1.0, lanes)
+    shifted = bind(fma(x, one, emit.constant(_ROUNDING, lanes)))
     r = bind(x - fma(shifted, one, emit.constant(-_ROUNDING, lanes)))
-    fraction = fma(r, _polynomial(r, _EXP2, bind, lanes), one)
+    return shifted, fma(r, _polynomial(r, _EXP2, bind, lanes), one)
+
+
+def _exp2(x: Expr, bind: Bind, lanes: int) -> Expr:
+    """2**x for -127 <= x < 128, and NaN."""
+    shifted, fraction = _exp2_parts(x, bind, lanes)
     exponent = _exponent(shifted, lanes) + _integer(127 << 23, lanes)
     return fraction * tirx.reinterpret(emit.vector_type(lanes), exponent)
 

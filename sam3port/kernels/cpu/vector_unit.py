@@ -9,6 +9,7 @@ from tvm.target import Target
 from tvm.target.codegen import target_has_features
 
 from sam3port.errors import UsageError
+from sam3port.kernels.cpu import powers
 from sam3port.kernels.cpu.dot import AVX512_BF16, NEON_BF16
 
 
@@ -50,6 +51,9 @@ class VectorUnit:
     """What the operands of products are rounded to, ``float32`` or ``bfloat16``. Sums are float32 in any case."""
     dot: str = ""
     """The CPU's instruction for pairs of bfloat16, see `sam3port.kernels.cpu.dot`; empty: it has none."""
+
+    scales: bool = False
+    """Whether it has the instructions of `sam3port.kernels.cpu.powers`."""
 
     @property
     def pairs(self) -> bool:
@@ -119,7 +123,8 @@ def vector_unit(target: Target, dtype: str = "float32") -> VectorUnit:
     if has("avx512f") and has("avx512vl"):
         # LLVM splits 512-bit values on CPUs tuned for 256 bits, which would spill a tile made for 512.
         lanes = 8 if has("prefer-256-bit") else 16
-        return VectorUnit(lanes, registers=32, cores=cores, unroll=4, dtype=dtype, dot=dot)
+        scales = lanes == powers.LANES and has("avx512dq")
+        return VectorUnit(lanes, registers=32, cores=cores, unroll=4, dtype=dtype, dot=dot, scales=scales)
     if has("avx512f"):
         return VectorUnit(lanes=16, registers=32, cores=cores, unroll=4, dtype=dtype, dot=dot)
     if has("avx2") or has("avx"):

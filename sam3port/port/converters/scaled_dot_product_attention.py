@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sam3port.port.converter import Converter, arguments, unsupported
+from sam3port.port.float32_regions import wants_float32
 
 if TYPE_CHECKING:
     from torch import fx
@@ -26,6 +27,9 @@ def _convert(node: fx.Node, importer: Any) -> Any:
         if mask.ty.dtype == "bool":
             mask, everything = _additive(mask, query.ty.dtype, emit)
     scale = given["scale"]
+    if wants_float32(node):
+        attended = _spelled_out(node, query, key, value, mask, given, emit)
+        return attended if everything is None else emit(relax.op.multiply(attended, everything))
     attended = emit(
         relax.op.nn.attention(
             *(emit(relax.op.permute_dims(tensor, _HEADS_INSIDE)) for tensor in (query, key, value)),
@@ -38,6 +42,21 @@ def _convert(node: fx.Node, importer: Any) -> Any:
     if everything is not None:
         attended = emit(relax.op.multiply(attended, everything))
     return attended
+
+
+def _spelled_out(node: fx.Node, query: Any, key: Any, value: Any, mask: Any, given: dict[str, Any], emit: Any) -> Any:
+    """As products that ask for float32 by their ``out_dtype``: Relax's attention has no word for it."""
+    from tvm import relax
+
+    if given["is_causal"]:
+        raise unsupported(node, "is_causal where autocast is switched off: give a mask")
+    features = query.ty.shape.values[-1]
+    scale = relax.const(float(given["scale"] or int(features) ** -0.5), "float32")
+    turned = emit(relax.op.permute_dims(key, [0, 1, 3, 2]))
+    scores = emit(relax.op.multiply(emit(relax.op.matmul(query, turned, "float32")), scale))
+    if mask is not None:
+        scores = emit(relax.op.add(scores, mask))
+    return emit(relax.op.matmul(emit(relax.op.nn.softmax(scores, -1)), value, "float32"))
 
 
 def _check(node: fx.Node, given: dict[str, Any]) -> None:

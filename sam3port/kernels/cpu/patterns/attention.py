@@ -181,6 +181,7 @@ def _match_softmax(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedul
         scale=scale * q_scale * k_scale, layouts=layouts, empty_rows=empty_rows, rotary=table is not None,
         parts=(operands[0].part, operands[1].part, operands[2].part),
     )  # fmt: skip
+    unit = g.unit_for(first, g.unit_for(last, unit))
     return _replacement(var if back is None else back, spec, operands, table, bias, unit, tuned)
 
 
