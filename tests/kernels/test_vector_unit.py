@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import tvm
+from hypothesis import given
+from hypothesis import strategies as st
 from tvm.target import Target
 
 from sam3port.errors import UsageError
@@ -14,11 +16,25 @@ from sam3port.kernels.cpu import dot, gemm
 from sam3port.kernels.cpu.attention import AttentionSpec, attention_func
 from sam3port.kernels.cpu.convolution import ConvolutionSpec, convolution_func
 from sam3port.kernels.cpu.dot import AVX512_BF16, NEON_BF16
-from sam3port.kernels.cpu.vector_unit import vector_unit
+from sam3port.kernels.cpu.schedules import own_linear_schedule
+from sam3port.kernels.cpu.vector_unit import VectorUnit, vector_unit
 from tests.kernels.running import HOST, assert_as_exact, random, run
 
 X86 = "x86_64-unknown-linux-gnu"
 ARM = "aarch64-unknown-linux-gnu"
+
+
+@pytest.mark.parametrize(("rows", "columns", "tile"), [(32, 4096, (8, 3)), (6, 1024, (6, 4)), (2, 64, (2, 4))])
+def test_few_rows_are_divided_evenly(rows: int, columns: int, tile: tuple[int, int]) -> None:
+    """32 rows are six strips of 6, with four rows for nothing, or four of 8."""
+    found = VectorUnit(lanes=16, registers=32, cores=2).tile_of_few_rows(rows, columns)
+    assert (found.rows, found.vectors) == tile
+
+
+@given(rows=st.integers(1, 64), columns=st.integers(1, 300), registers=st.sampled_from([16, 32]))
+def test_tiles_of_few_rows_fit_into_registers(rows: int, columns: int, registers: int) -> None:
+    unit = VectorUnit(lanes=8, registers=registers, cores=2)
+    assert own_linear_schedule(rows, columns, 64, unit).problem(unit) is None
 
 
 @pytest.mark.parametrize(

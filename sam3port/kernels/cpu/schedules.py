@@ -23,6 +23,7 @@ _L2: Final = 384 << 10
 LONGEST_CHUNK: Final = 256
 """Steps. Longer chains of additions are less exact than the tests allow."""
 _FLOAT: Final = 4
+_FEW_ROWS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,18 @@ def linear_schedule(m: Dim, n: int, k: int, unit: VectorUnit) -> ProductSchedule
         # As fast as the multiplications are, weights on their way from the third-level cache count: fewer passes.
         return replace(plain, block_rows=216)
     return halved if large and halvable(m, n, k, halved, unit) else plain
+
+
+def own_linear_schedule(m: Dim, n: int, k: int, unit: VectorUnit) -> ProductSchedule:
+    """As `linear_schedule`, for a weight that is packed for this product alone: few rows may choose its panels.
+
+    32 rows are four strips of 8 x 3 vectors, but six of 6 x 4, with four rows computed for nothing.
+    """
+    schedule = linear_schedule(m, n, k, unit)
+    if not isinstance(m, int) or not 1 < m <= _FEW_ROWS:
+        return schedule
+    tile = unit.tile_of_few_rows(m, n)
+    return replace(schedule, rows=tile.rows, vectors=tile.vectors)
 
 
 def halvable(m: Dim, n: int, k: int, schedule: ProductSchedule, unit: VectorUnit) -> bool:

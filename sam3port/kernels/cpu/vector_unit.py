@@ -96,6 +96,20 @@ class VectorUnit:
             height = math.ceil(rows / math.ceil(rows / height))
         return RegisterTile(height, vectors, self.lanes, self.unroll, self.step_dot)
 
+    def tile_of_few_rows(self, rows: int, columns: int) -> RegisterTile:
+        """The tile that wastes least: sums for nothing, and a step's loads beside its multiplications."""
+
+        def cost(sizes: tuple[int, int]) -> float:
+            height, vectors = sizes
+            padded = math.ceil(rows / height) * height * math.ceil(columns / (vectors * self.lanes)) * vectors
+            return padded * (1 + 0.25 / height + 0.25 / vectors)
+
+        sizes = [(height, vectors) for vectors in range(1, 5) for height in range(1, 15)]
+        # Beside the sums, a step's columns and one element of a row.
+        fitting = [(h, v) for h, v in sizes if h * v <= self._accumulators and h * v + v < self.registers]
+        height, vectors = min(fitting, key=cost)
+        return RegisterTile(height, vectors, self.lanes, self.unroll, self.step_dot)
+
 
 def vector_unit(target: Target, dtype: str = "float32") -> VectorUnit:
     """Reads the target's features.

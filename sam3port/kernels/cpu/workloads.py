@@ -82,7 +82,7 @@ class LinearWork(_Product):
         return _key("linear", f"{self.rows}x{self.columns}x{self.depth}", self.steps)
 
     def default(self, unit: VectorUnit) -> ProductSchedule:
-        return schedules.linear_schedule(self.rows, self.columns, self.depth, unit)
+        return schedules.own_linear_schedule(self.rows, self.columns, self.depth, unit)
 
     def halvable(self, schedule: ProductSchedule, unit: VectorUnit) -> bool:
         return schedules.halvable(self.rows, self.columns, self.depth, schedule, unit)

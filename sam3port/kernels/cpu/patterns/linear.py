@@ -12,6 +12,7 @@ from sam3port.kernels.cpu import gemm, operands
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
 from sam3port.kernels.cpu.row_order import RowOrder, row_order
+from sam3port.kernels.cpu.schedules import own_linear_schedule
 from sam3port.kernels.cpu.tuned import TunedSchedules, marked
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 from sam3port.kernels.cpu.workloads import LinearWork
@@ -168,7 +169,8 @@ def linear_replacement(
     assert out_shape is not None
     steps = tuple(chain.steps)
     workload = LinearWork(rows, n, k, steps) if isinstance(rows, int) else None
-    schedule = tuned.product(workload, unit)
+    measured = tuned.product(workload, unit)
+    schedule = measured or own_linear_schedule(rows, n, k, unit)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         packed_shape = gemm.packed_shape(n, k, unit, schedule)
@@ -185,7 +187,7 @@ def linear_replacement(
             packed = builder.emit(relax.call_tir(pack, [matrix], packed_type))
         m: Any = rows if isinstance(rows, int) else tirx.Var("m", "int64")
         product = gemm.linear_func(m, n, k, unit, steps, schedule, read=read, written=chain.order)
-        function = marked(product, schedule, workload)
+        function = marked(product, measured, workload)
         kernel = builder.add_func(function, "_".join(["linear", *steps]))
         arguments = [g.reshaped(builder, new(x), (rows, k)), packed]
         for step, operand in zip((s for s in steps if "_" in s), chain.operands, strict=True):
