@@ -115,12 +115,16 @@ def emit_block(
         if gather is not None:
             gather(panel, first, count)
         with emit.serial(strips) as strip:
+            beside = None
             if fetch is not None:
 
                 def ask(step: Expr, at: Expr, fetch: Any = fetch, panel: Expr = panel, first: Expr = first) -> None:
                     emit.prefetch(fetch(panel + 1, first + step, at))
 
-                ask_ahead(block.tile.columns, chunks.steps, block.strips, strip, ask, element_bytes)
+                ahead = Ahead(block.tile.columns, chunks.steps, block.strips, element_bytes)
+                beside = ahead.beside(block.tile.unroll, strip, ask)
+                if beside is None:
+                    ahead.at_once(strip, ask)
 
             def left(step: Expr, i: int, strip: Expr = strip, first: Expr = first, count: Dim = count) -> Expr:
                 return row(strip, first, count, step, i)
@@ -128,7 +132,7 @@ def emit_block(
             def right(step: Expr, j: int, panel: Expr = panel, first: Expr = first) -> Expr:
                 return column(panel, first, step, j)
 
-            held = sum_steps(block.tile, 0, count, left, right)
+            held = sum_steps(block.tile, 0, count, left, right, beside)
             place = block.at(strip, panel)
 
             def store(place: TileSums = place, held: Held = held) -> None:
@@ -140,19 +144,53 @@ def emit_block(
             emit.when(True if chunks.count == 1 else chunk == 0, store, add)
 
 
-def ask_ahead(
-    columns: int, steps: int, strips: int, strip: Expr, ask: Callable[[Expr, Expr], None], element_bytes: int = 4
-) -> None:
-    """Each of `strips` strips asks for its share of a chunk of a panel.
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """How the strips of a block ask for the next chunk of a panel, each for its share."""
 
-    Args:
-        ask: ``(step, column)`` of the element whose cache line is wanted.
-    """
-    elements = _CACHE_LINE // element_bytes
-    lines = emit.ceildiv(emit.ceildiv(steps * columns, elements), strips)
-    with emit.serial(lines) as line:
-        at = (strip * lines + line) * elements
-        ask(at // columns, at % columns)
+    columns: int
+    steps: int
+    strips: int
+    element_bytes: int = 4
+
+    @property
+    def elements(self) -> int:
+        """Of a cache line."""
+        return _CACHE_LINE // self.element_bytes
+
+    @property
+    def lines(self) -> int:
+        """Cache lines of a strip's share."""
+        lines: int = emit.ceildiv(emit.ceildiv(self.steps * self.columns, self.elements), self.strips)
+        return lines
+
+    def at_once(self, strip: Expr, ask: Callable[[Expr, Expr], None]) -> None:
+        """Before the strip's sums.
+
+        Args:
+            ask: ``(step, column)`` of the element whose cache line is wanted.
+        """
+        with emit.serial(self.lines) as line:
+            self._ask((strip * self.lines + line) * self.elements, ask)
+
+    def beside(self, unroll: int, strip: Expr, ask: Callable[[Expr, Expr], None]) -> Callable[[Expr], None] | None:
+        """For `sum_steps`: a few in each round, where there are so many that they would wait for each other.
+
+        Few rows have few strips: a core asks for about 24 lines at a time, and stands still when asked for more.
+        """
+        rounds = self.steps // unroll
+        if not rounds or self.lines < rounds:
+            return None
+        each = -(-self.lines // rounds)
+
+        def in_round(number: Expr) -> None:
+            for line in range(each):
+                self._ask(((strip * rounds + number) * each + line) * self.elements, ask)
+
+        return in_round
+
+    def _ask(self, at: Expr, ask: Callable[[Expr, Expr], None]) -> None:
+        ask(at // self.columns, at % self.columns)
 
 
 def bring_near(tile: RegisterTile, steps: Dim, near: Buffer, value: Callable[[Expr, int], Expr]) -> None:

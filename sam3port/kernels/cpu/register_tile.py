@@ -77,10 +77,12 @@ def sum_steps(
     count: Dim,
     row: Callable[[Expr, int], Expr],
     column: Callable[[Expr, int], Expr],
+    beside: Callable[[Expr], None] | None = None,
 ) -> Held:
     """Emits the sums of ``row(k, i) * column(k, j)`` over `count` steps k from `first` on, kept in registers.
 
     Where the tile has an instruction for pairs of bfloat16, rows and columns are words (uint32) of two numbers each.
+    In each round of the unrolled loop `beside` may emit something of its own; it gets the round's number.
     """
     lanes = tile.lanes
     # One array for each row: an array over 1 KiB would leave the stack, and with it the registers.
@@ -106,6 +108,8 @@ def sum_steps(
     with dot.imported(tile.dot, lanes) if tile.dot else contextlib.nullcontext():
         if not (isinstance(count, int) and rounds == 0):
             with emit.serial(rounds) as step:
+                if beside is not None:
+                    beside(step)
                 for u in range(tile.unroll):
                     one(first + step * tile.unroll + u)
         if not (isinstance(count, int) and count % tile.unroll == 0):

@@ -22,7 +22,7 @@ from typing import Final
 from tvm import tirx
 
 from sam3port.kernels.cpu import emit, expressions, lines
-from sam3port.kernels.cpu.blocked import Block, Chunks, ask_ahead, bring_near, even_chunks, window_panels
+from sam3port.kernels.cpu.blocked import Ahead, Block, Chunks, bring_near, even_chunks, window_panels
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.packed_rows import Source, pack_rows
 from sam3port.kernels.cpu.product import clamp, panel_groups, write_tile
@@ -229,7 +229,7 @@ class _Work:
                 emit.prefetch(self.fetch(left + 2 + part.second, part.first * self.depth + first + step, at))
 
         with emit.serial(half) as strip:
-            ask_ahead(tile.columns, self.sizes.chunks.steps, half, strip, ask)
+            Ahead(tile.columns, self.sizes.chunks.steps, half).at_once(strip, ask)
             line = emit.bind(begin + strip * steps * tile.rows)
             held = sum_steps(tile, 0, steps, lambda step, i: rows[line + step * tile.rows + i], columns)
             for part in product.targets:

@@ -102,7 +102,7 @@ class VectorUnit:
         def cost(sizes: tuple[int, int]) -> float:
             height, vectors = sizes
             padded = math.ceil(rows / height) * height * math.ceil(columns / (vectors * self.lanes)) * vectors
-            return padded * (1 + 0.25 / height + 0.25 / vectors)
+            return padded * (1 + 0.5 / height + 0.25 / vectors)
 
         sizes = [(height, vectors) for vectors in range(1, 5) for height in range(1, 15)]
         # Beside the sums, a step's columns and one element of a row.
