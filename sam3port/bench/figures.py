@@ -40,7 +40,7 @@ class Row:
     max_abs_error: float | None
     """Against upstream in float64 (whole program: against upstream's scores), the worst output.
 
-    Infinite where shapes differ; whole program: where the two kept another number of objects.
+    Infinite where shapes differ; whole program: where one of the two kept no object.
     """
 
     @property

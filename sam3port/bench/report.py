@@ -85,7 +85,7 @@ def markdown(runs: Sequence[BenchRun], tables: dict[str, Results]) -> str:
         "All contestants have the same inputs and threads, and take turns: first a warm-up, then some rounds, after"
         " each of which the order changes. Ratios are of times within one run.",
         "*error*: largest absolute difference from upstream in float64, over all outputs (end to end: of the"
-        " scores, from upstream's in float32).",
+        " scores from upstream's as it runs beside it, best first, of as many objects as both keep).",
         "*opened*: from the start of the process until it can compute, compilation and packing included where they"
         " happen then.",
         "*peak memory*: of the process while it computes.",

@@ -14,6 +14,7 @@ import math
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm import s_tir, tirx
 from tvm.s_tir.schedule import ScheduleError
 from tvm.sym import Analyzer
@@ -26,6 +27,8 @@ _PARALLEL_FROM = 1 << 14
 """Elements below which waking other threads takes longer than the work."""
 _CHUNK = 1 << 12
 _TRANSPOSE_TILE = 16
+_A_LITTLE_MORE = 1.1
+"""A consumer that has a row more (padding, a concatenation) does not compute its elements again."""
 
 _REFUSED = (ScheduleError, tvm.error.InternalError, ValueError, TypeError)
 _SPATIAL, _REDUCTION = 0, 2  # tirx.IterVar.iter_type
@@ -78,7 +81,7 @@ def _inline(schedule: s_tir.Schedule, blocks: list[Any], parameters: list[Any]) 
         if any(statement.writes[0].source.same_as(parameter) for parameter in parameters):
             continue
         consumers = schedule.get_consumers(block)
-        again = len(consumers) != 1 or _extent(schedule.get(consumers[0])) > _extent(statement)
+        again = len(consumers) != 1 or _extent(schedule.get(consumers[0])) > _A_LITTLE_MORE * _extent(statement)
         if again and (is_expensive(statement.body) or len(statement.reads) > 1):
             continue
         with contextlib.suppress(*_REFUSED):
@@ -138,6 +141,9 @@ class _Block:
         if self._is_flat() and outer:
             inner = schedule.fuse(*self.spatial)
             outer = []
+        elif (period := self._period()) is not None:
+            around, inner = schedule.split(inner, [None, period])
+            outer = [*outer, around]
         lanes = self._lanes_of(inner)
         if lanes > 1:
             inner, vector = schedule.split(inner, [None, lanes])
@@ -166,6 +172,28 @@ class _Block:
                 if _static(dim) is None or _static(dim) != _static(axis.dom.extent):
                     return False
         return True
+
+    def _period(self) -> int | None:
+        """Where the last axis was two before a reshape, the length of the second.
+
+        Cut there, a vector's indices are its first one's and what follows; otherwise each lane divides for itself.
+        """
+        axis = self.statement.iter_vars[-1]
+        extent, analyzer, found = _static(axis.dom.extent), Analyzer(), set[int | None]()
+        for each in self.statement.iter_vars:
+            analyzer.bind(each.var, each.dom)
+
+        def visit(node: Any) -> None:
+            if node.a.same_as(axis.var):
+                found.add(_static(node.b))
+
+        for access in self.statement.reads:
+            for dimension in access.region:
+                index = analyzer.simplify(dimension.min)
+                for kind in (tirx.FloorDiv, tirx.FloorMod):
+                    tvm_ffi.structural_walk(index, (kind, visit))
+        (period,) = found if len(found) == 1 else (None,)
+        return period if period and extent and period < extent and extent % period == 0 else None
 
     def _transposition(self) -> bool:
         """Tiles a block that reads along one axis and writes along another."""

@@ -138,7 +138,7 @@ def _match_softmax(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedul
     q, q_scale = _take_scale(graph, q)
     right, k_scale = _take_scale(graph, right)
     turned = graph.call(_skip_views(graph, right, keep_matrix=True), "relax.permute_dims")
-    if turned is None or not _swaps_last(turned):
+    if turned is None or not g.swaps_last(turned):
         return None
     k = turned.args[0]
     inside = _take_scale(graph, k)
@@ -283,12 +283,6 @@ def _replacement(
 
 def _same(a: Any, b: Any) -> bool:
     return bool(a == b) if isinstance(a, int) or isinstance(b, int) else bool(a.same_as(b))
-
-
-def _swaps_last(call: Any) -> bool:
-    axes = g.transpose_axes(call)
-    rank = len(axes)
-    return axes == [*range(rank - 2), rank - 1, rank - 2]
 
 
 def _skip_views(graph: Graph, expr: Expr, *, keep_matrix: bool = False) -> Expr:

@@ -183,6 +183,13 @@ def transpose_axes(call: Any) -> list[int]:
     return [int(axis) % rank for axis in call.attrs.axes]
 
 
+def swaps_last(call: Any) -> bool:
+    """Whether a ``permute_dims`` changes the last two axes with each other, and nothing else."""
+    axes = transpose_axes(call)
+    rank = len(axes)
+    return rank >= 2 and axes == [*range(rank - 2), rank - 1, rank - 2]
+
+
 def reshaped(builder: relax.BlockBuilder, value: Expr, shape: Shape) -> Expr:
     """`value` in that shape, through as few reshapes as will do."""
     while shape_of(value) != shape and isinstance(value, relax.Var):

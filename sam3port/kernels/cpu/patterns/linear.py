@@ -133,7 +133,7 @@ def match_linear(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
         return None
     transposed = True  # [K, N], as matmul wants it
     turned = graph.call(weight, "relax.permute_dims")
-    if turned is not None and len(g.shape_of(turned.args[0]) or ()) == 2 and _swaps(turned):
+    if turned is not None and len(g.shape_of(turned.args[0]) or ()) == 2 and g.swaps_last(turned):
         weight, transposed = turned.args[0], False
     w_shape = g.shape_of(weight)
     if w_shape is None or len(w_shape) != 2 or not g.ints(w_shape) or not graph.is_fixed(weight):
@@ -213,11 +213,6 @@ def _plain_weight(graph: Graph, expr: Expr) -> Expr | None:
         # A reshape of a batch that is not made of copies ends at a weight of more dimensions: None above.
         shape = inner
     return expr if shape is not None and len(shape) == 2 and graph.is_fixed(expr) else None
-
-
-def _swaps(call: Any) -> bool:
-    axes = call.attrs.axes
-    return axes is None or [int(axis) for axis in axes] in ([1, 0], [-1, -2])
 
 
 def _reshape(value: Expr, shape: tuple[Any, ...]) -> Expr:

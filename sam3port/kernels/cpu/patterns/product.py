@@ -34,7 +34,7 @@ def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedule
     else:
         return None
     transposed = graph.call(b, "relax.permute_dims")
-    if transposed is not None and not _swaps_last(transposed):
+    if transposed is not None and not g.swaps_last(transposed):
         transposed = None
     out_shape = g.shape_of(var)
     assert out_shape is not None
@@ -57,9 +57,3 @@ def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedule
 
     flops = 2 * batch * m * n * k if isinstance(m, int) else None
     return Replacement(var, emit, "batched_matmul", flops, workload)
-
-
-def _swaps_last(call: Any) -> bool:
-    axes = g.transpose_axes(call)
-    rank = len(axes)
-    return axes == [*range(rank - 2), rank - 1, rank - 2]
