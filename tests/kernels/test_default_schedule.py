@@ -18,6 +18,14 @@ Build = Callable[..., Any]
 
 relu, exp, add, multiply = relax.op.nn.relu, relax.op.exp, relax.op.add, relax.op.multiply
 
+
+def _two_axes_in_one(x: Any, y: Any) -> Any:
+    """What the decoder makes of the distances to its boxes' edges: a row for each box, one of zeros before them."""
+    both = add(relax.op.expand_dims(x, 2), relax.op.expand_dims(y, 1))
+    rows = relax.op.reshape(relax.op.permute_dims(both, [3, 0, 1, 2]), (8, 20, 1440))
+    return relax.op.concat([relax.op.zeros((8, 1, 1440), "float32"), rows], axis=1)
+
+
 CASES: dict[str, tuple[list[tuple[int, ...]], Build, Callable[..., Array]]] = {
     "elementwise": (
         [(3, 40, 144), (3, 40, 144)],
@@ -60,6 +68,13 @@ CASES: dict[str, tuple[list[tuple[int, ...]], Build, Callable[..., Array]]] = {
         [(64, 100, 8)],
         lambda x: relax.op.strided_slice(x, axes=[1, 2], begin=[3, 0], end=[90, 8], strides=[2, 1]),
         lambda x: x[:, 3:90:2],
+    ),
+    "two axes in one": (
+        [(20, 36, 8), (20, 40, 8)],
+        lambda x, y: _two_axes_in_one(x, y),
+        lambda x, y: np.concatenate(
+            [np.zeros((8, 1, 1440)), (x[:, :, None] + y[:, None]).transpose(3, 0, 1, 2).reshape(8, 20, 1440)], 1
+        ),
     ),
     "gather": (
         [(60, 512)],
@@ -150,7 +165,7 @@ def test_results_of_unknown_size(name: str) -> None:
 def test_large_work_is_parallel(name: str) -> None:
     shapes, build, _ = CASES[name]
     large = [tuple(8 * d if d > 1 and (i == 0 or len(s) == 1) else d for i, d in enumerate(s)) for s in shapes]
-    if name in ("broadcast", "concatenation", "gather", "convolution in groups"):
+    if name in ("broadcast", "concatenation", "two axes in one", "gather", "convolution in groups"):
         large = shapes
     assert "T.parallel" in functions(scheduled(large, build))
 
@@ -159,6 +174,14 @@ def test_large_work_is_parallel(name: str) -> None:
 def test_whole_vectors(name: str) -> None:
     shapes, build, _ = CASES[name]
     assert "T.vectorized" in functions(scheduled(shapes, build))
+
+
+def test_an_axis_that_was_two_is_cut_where_it_was() -> None:
+    """Else each lane of a vector would divide for its own indices; and nothing is written twice."""
+    text = functions(scheduled(*CASES["two axes in one"][:2]))
+    assert text.count("T.vectorized") == 1
+    assert "T.vectorized(T.int64(8))" in text, "40 is five times 8"
+    assert "sblock_alloc_buffer" not in text
 
 
 def test_small_work_stays_on_one_thread() -> None:

@@ -34,6 +34,8 @@ Part = tuple[int, int]
 """Which part of so many an operand is: (1, 3) is the second third of a tensor's heads."""
 
 _MINUS_INFINITY = float("-inf")
+_CACHE_LINE = 16
+"""float32 numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +364,18 @@ class _Attention:
         """One tile of scores, times log2(e), into the scratch; -inf where there is no key."""
         spec, tile = self.spec, self.scores
         first_key = panel * tile.columns
+
+        def bias_at(i: Expr, key: Expr) -> list[Expr]:
+            assert spec.bias is not None
+            row = tirx.min(top + i, spec.queries - 1)
+            where = [outer // spec.heads, outer % spec.heads, row, key]
+            return [0 if _same_for_all(dim) else x for dim, x in zip(spec.bias, where, strict=True)]
+
+        if bias is not None and spec.bias is not None and not any(_same_for_all(dim) for dim in spec.bias[2:]):
+            # The next strip's bias is read once and comes from far.
+            for i in range(tile.rows):
+                for column in range(0, tile.columns, _CACHE_LINE):
+                    emit.prefetch(bias[tuple(bias_at(tile.rows + i, first_key + column))])
         sums = accumulate(
             tile,
             self.words,
@@ -376,12 +390,6 @@ class _Attention:
 
         def at(i: Expr, column: Expr) -> Expr:
             return i * self.block_keys + offset * tile.columns + column
-
-        def bias_at(i: Expr, key: Expr) -> list[Expr]:
-            assert spec.bias is not None
-            row = tirx.min(top + i, spec.queries - 1)
-            where = [outer // spec.heads, outer % spec.heads, row, key]
-            return [0 if isinstance(dim, int) and dim == 1 else x for dim, x in zip(spec.bias, where, strict=True)]
 
         def whole() -> None:
             for i in range(tile.rows):
@@ -419,7 +427,7 @@ class _Attention:
 
     def _bias(self, bias: Buffer, indices: list[Expr], lanes: int) -> Expr:
         assert self.spec.bias is not None
-        if isinstance(self.spec.bias[3], int) and self.spec.bias[3] == 1:
+        if _same_for_all(self.spec.bias[3]):
             return emit.broadcast(bias[tuple(indices)], lanes)
         return emit.load(bias, indices, lanes)
 
@@ -517,6 +525,11 @@ class _Attention:
                     place = self._result_at(strip * tile.rows + i, panel * tile.columns + j * tile.lanes)
                     earlier = emit.load(result, [place], tile.lanes) * emit.broadcast(factor, tile.lanes)
                     emit.store(result, earlier + held(i, j), [place], tile.lanes)
+
+
+def _same_for_all(dim: Dim) -> bool:
+    """Whether a bias is broadcast along an axis."""
+    return isinstance(dim, int) and dim == 1
 
 
 def _plus_bias(score: Expr, bias: Expr, lanes: int) -> Expr:
