@@ -161,6 +161,22 @@ def test_sums_of_bfloat16_stay_in_registers(target: dict[str, Any], instruction:
         assert not [line for line in loop if re.search(stack, line)]
 
 
+@pytest.mark.parametrize(
+    ("target", "instructions"),
+    [
+        ({"mtriple": X86, "mcpu": "znver4"}, ["vdpbf16ps.*%zmm", "vcvtne2?ps2bf16", "vreduceps", "vscalefps"]),
+        ({"mtriple": X86, "mcpu": "sapphirerapids"}, ["vdpbf16ps.*%ymm", "vcvtne2?ps2bf16"]),
+        ({"mtriple": ARM, "mattr": ["+neon", "+bf16"]}, [r"bfdot\s+v\d+\.4s", "bfcvtn"]),
+    ],
+)
+def test_attention_in_bfloat16_uses_what_the_cpu_has(target: dict[str, Any], instructions: list[str]) -> None:
+    llvm = Target({"kind": "llvm", **target})
+    spec = AttentionSpec(1, 2, 200, 300, 64, 64, scale=0.125)
+    code = assembly(attention_func(spec, vector_unit(llvm, "bfloat16")), llvm)
+    assert [each for each in instructions if not re.search(each, code)] == []
+    assert "sam3port_" not in code, "an instruction is behind a call"
+
+
 @pytest.mark.parametrize("mcpu", ["x86-64-v3", "x86-64"])
 def test_smaller_vector_units_compute_the_same(mcpu: str) -> None:
     if not str(HOST.attrs["mcpu"]).startswith(("znver", "x86", "skylake", "icelake", "sapphire", "haswell", "broad")):
