@@ -12,20 +12,14 @@ from hypothesis import strategies as st
 
 from sam3port.kernels.cpu.attention import AttentionSpec, attention_func
 from sam3port.kernels.cpu.schedules import AttentionSchedule, attention_schedule
-from tests.kernels.running import UNIT, Array, random, run
+from tests.kernels.running import UNIT, Array, run
 from tests.kernels.stand_in import PAIRED, WIDENED, stand_in
+from tests.kernels.test_attention import operands
 
 torch = pytest.importorskip("torch")
 
 __all__ = ["stand_in"]
 pytestmark = pytest.mark.usefixtures("stand_in")
-
-
-def operands(spec: AttentionSpec, stretch: float = 1.0) -> list[Array]:
-    q = random(0, spec.batch, spec.heads, spec.queries, spec.features) * np.float32(stretch)
-    k = random(1, spec.batch, spec.heads, spec.keys, spec.features)
-    v = random(2, spec.batch, spec.heads, spec.keys, spec.value_features)
-    return [q, k, v, *([random(3, *spec.bias)] if spec.bias is not None else [])]
 
 
 def plain(spec: AttentionSpec, arrays: list[Array], dtype: Any) -> Array:

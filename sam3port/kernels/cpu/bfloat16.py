@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from tvm import tirx
-from tvm.ir import StringImm
-from tvm.tirx.script.builder import ir as T
 
 from sam3port.kernels.cpu import emit
 from sam3port.kernels.cpu.emit import Expr
@@ -76,10 +74,7 @@ def pairs_along(x: Expr, lanes: int) -> Expr:
 
 def imported(lanes: int) -> contextlib.AbstractContextManager[None]:
     """Within it, `pairs` can be called for as many words."""
-    scope: contextlib.AbstractContextManager[None] = T.attr(
-        tirx.IntImm("int32", 0), "pragma_import_llvm", StringImm(_in_llvm(lanes))
-    )
-    return scope
+    return emit.llvm_imported(_in_llvm(lanes))
 
 
 def pairs(x: Expr, lanes: int) -> Expr:

@@ -181,7 +181,7 @@ class Ahead:
         rounds = self.steps // unroll
         if not rounds or self.lines < rounds:
             return None
-        each = -(-self.lines // rounds)
+        each = emit.ceildiv(self.lines, rounds)
 
         def in_round(number: Expr) -> None:
             for line in range(each):

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from typing import Final
 
 from tvm import tirx
-from tvm.ir import StringImm
-from tvm.tirx.script.builder import ir as T
 
 from sam3port.kernels.cpu import emit
 from sam3port.kernels.cpu.emit import Expr
@@ -43,10 +41,7 @@ define linkonce_odr hidden {sums} @{name(lanes)}({sums} %sums, {words} %a, {word
 
 def imported(feature: str, lanes: int) -> contextlib.AbstractContextManager[None]:
     """Within it, `multiply_add` can be called."""
-    scope: contextlib.AbstractContextManager[None] = T.attr(
-        tirx.IntImm("int32", 0), "pragma_import_llvm", StringImm(in_llvm(feature, lanes))
-    )
-    return scope
+    return emit.llvm_imported(in_llvm(feature, lanes))
 
 
 def multiply_add(sums: Expr, a: Expr, b: Expr, lanes: int) -> Expr:

@@ -6,11 +6,13 @@ not what a chain of schedule steps leads to.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tvm import s_tir, tirx
+from tvm.ir import StringImm
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 
@@ -142,6 +144,14 @@ def when(condition: Expr | bool, then: Callable[[], None], otherwise: Callable[[
         if otherwise is not None:
             with T.Else():
                 otherwise()
+
+
+def llvm_imported(text: str) -> contextlib.AbstractContextManager[None]:
+    """Within it, the functions of LLVM's own `text` can be called by ``tirx.call_extern``."""
+    scope: contextlib.AbstractContextManager[None] = T.attr(
+        tirx.IntImm("int32", 0), "pragma_import_llvm", StringImm(text)
+    )
+    return scope
 
 
 def prefetch(element: Expr) -> None:

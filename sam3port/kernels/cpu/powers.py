@@ -10,8 +10,6 @@ import contextlib
 from typing import Final
 
 from tvm import tirx
-from tvm.ir import StringImm
-from tvm.tirx.script.builder import ir as T
 
 from sam3port.kernels.cpu import emit, expressions
 from sam3port.kernels.cpu.emit import Expr
@@ -52,10 +50,7 @@ define linkonce_odr hidden {_FLOATS} @sam3port_scaled({_FLOATS} %x, {_FLOATS} %p
 
 def imported() -> contextlib.AbstractContextManager[None]:
     """Within it, the functions of this module can be called."""
-    scope: contextlib.AbstractContextManager[None] = T.attr(
-        tirx.IntImm("int32", 0), "pragma_import_llvm", StringImm(_IN_LLVM)
-    )
-    return scope
+    return emit.llvm_imported(_IN_LLVM)
 
 
 def exp2(x: Expr) -> Expr:
