@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from tvm import tirx
-from tvm.ir import StringImm
 from tvm.tirx.script.builder import ir as T
 
 from sam3port.kernels.cpu import emit
@@ -47,7 +46,7 @@ def tasks(count: Dim) -> Iterator[Expr]:
     T.buffer_store(counter, tirx.IntImm("int32", 0), [0])
     threads = min(count, _MOST_THREADS) if isinstance(count, int) else _MOST_THREADS
     with (
-        T.attr(tirx.IntImm("int32", 0), "pragma_import_llvm", StringImm(_NEXT_IN_LLVM)),
+        emit.llvm_imported(_NEXT_IN_LLVM),
         emit.parallel(threads),
     ):
         number = emit.scratch((1,), "int32")
