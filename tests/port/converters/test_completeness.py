@@ -17,8 +17,7 @@ def test_a_converter_has_a_test_and_a_reason(operator: str) -> None:
     assert converter.reason
     assert converter.retire_when
     module = converter.convert.__module__.rpartition(".")[2]
-    shared = {"matmul": "linear"}
-    assert Path(__file__).with_name(f"test_{shared.get(module, module)}.py").exists()
+    assert Path(__file__).with_name(f"test_{module}.py").exists()
 
 
 def test_every_file_of_converters_is_delivered() -> None:

@@ -23,20 +23,8 @@ def test_with_and_without_a_bias(agrees: Callable[..., None], x: torch.Tensor) -
     agrees(lambda x, w, b: (linear(x, w, b), linear(x, w)), x, WEIGHT, BIAS)
 
 
-@pytest.mark.parametrize("shapes", [((2, 5, 7), (7, 3)), ((2, 1, 5, 7), (4, 7, 3)), ((7,), (7, 3)), ((5, 7), (7,))])
-def test_products_with_all_kinds_of_axes(agrees: Callable[..., None], shapes: tuple[tuple[int, ...], ...]) -> None:
-    agrees(torch.matmul, *(torch.randn(shape, generator=DRAW) for shape in shapes))
-
-
 def test_a_layer_is_one_product() -> None:
     program = export_module(Function(linear), {"x": X.numpy(), "w": WEIGHT.numpy(), "b": BIAS.numpy()})
     script = importing.import_program(program, CONVERTERS).module.script()
     assert script.count("R.matmul(") == 1
     assert "R.reshape(" not in script
-
-
-def test_a_batched_product_copies_nothing() -> None:
-    program = export_module(Function(torch.matmul), {"x": X.numpy(), "y": WEIGHT.T.contiguous().numpy()})
-    script = importing.import_program(program, CONVERTERS).module.script()
-    assert script.count("R.matmul(") == 1
-    assert "R.broadcast_to(" not in script
