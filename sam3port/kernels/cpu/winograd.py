@@ -1,14 +1,13 @@
 """3x3 convolutions by minimal filtering: 16 multiplications for four pixels of the output where the plain sum has 36.
 
-F(2x2, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015), section 4.1: a tile of 4 x 4
-pixels of the input, the weights and the products are transformed by small matrices of 0, 1/2 and 1, which costs few
-digits. What is between are 16 products ``weight[features, channels] @ tiles[channels, tile]``, one for each position in
-a tile. A task does everything for some tiles, so that only the input, the weights and the output pass through memory.
+Tiles of the input, the weights and the products are transformed (`winograd_schemes`). What is between are products
+``weight[features, channels] @ tiles[channels, tile]``, one for each position in a tile of the input. A task does
+everything for some tiles, so that only the input, the weights and the output pass through memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -23,21 +22,16 @@ from sam3port.kernels.cpu.epilogue import Epilogue
 from sam3port.kernels.cpu.schedules import ProductSchedule, convolution_schedule
 from sam3port.kernels.cpu.tasks import tasks
 from sam3port.kernels.cpu.vector_unit import VectorUnit
-from sam3port.kernels.cpu.winograd_tiles import POSITIONS, Tiles, transform_inputs, transform_outputs
+from sam3port.kernels.cpu.winograd_schemes import F2, F4, Scheme
+from sam3port.kernels.cpu.winograd_tiles import Tiles, transform_inputs, transform_outputs
 
-_TILES: Final = 96
-"""Of a task. With 256 channels and features, their transforms are 1.5 MiB each; the weights, 4 MiB, pass once."""
 _LEAST: Final = 32
 """Channels and features for which the transforms are a small part of the work."""
 _LEAST_PIXELS: Final = 256
 
 
 def fits(spec: ConvolutionSpec, unit: VectorUnit) -> bool:
-    """Whether a convolution can be computed so, and should.
-
-    In float32 in any case: operands would have to be rounded after the transform, which costs more digits, and
-    twice the multiplications of a CPU's instruction for bfloat16 gain no more than four ninths of them do.
-    """
+    """Whether a convolution can be computed so, and should."""
     return (
         (spec.kernel, spec.stride, spec.dilation) == ((3, 3), (1, 1), (1, 1))
         and min(spec.channels, spec.features) >= _LEAST
@@ -46,22 +40,30 @@ def fits(spec: ConvolutionSpec, unit: VectorUnit) -> bool:
     )
 
 
+def scheme_for(unit: VectorUnit) -> Scheme:
+    """Fewer multiplications where a few digits of float32 are none of the result's.
+
+    A build in bfloat16 has float32 here, too. Operands would have to be rounded after the transform, which costs
+    more digits, and twice the multiplications of a CPU's instruction for bfloat16 gain less than a quarter of them do.
+    """
+    return F2 if unit.dtype == "float32" else F4
+
+
 def packed_shape(spec: ConvolutionSpec, unit: VectorUnit) -> tuple[int]:
-    """Of the transformed weight: 16 / 9 of the plain one's size."""
+    """Of the transformed weight: 16 / 9 of the plain one's size, or four times it."""
     height = _schedule(spec, unit).rows
-    return (POSITIONS * emit.ceildiv(spec.features, height) * spec.channels * height,)
+    return (scheme_for(unit).positions * emit.ceildiv(spec.features, height) * spec.channels * height,)
 
 
 def pack_winograd(weight: npt.NDArray[np.float32], spec: ConvolutionSpec, unit: VectorUnit) -> npt.NDArray[Any]:
     """``weight[features, channels, 3, 3]`` transformed, in panels for each position; as `pack_winograd_func`."""
-    half = np.float32(0.5)
     schedule = _schedule(spec, unit)
     chunks = _chunks(spec, schedule)
-    # By column first, then along each line, as in `pack_winograd_func`: the same bits.
-    by_column = [_spread([weight[:, :, line, column] for line in range(3)], half) for column in range(3)]
-    transformed = [
-        value for line in range(4) for value in _spread([by_column[column][line] for column in range(3)], half)
-    ]
+
+    def rounded(value: Any) -> Any:
+        return value.astype(np.float32)
+
+    transformed = _spread(scheme_for(unit), lambda y, x: weight[:, :, y, x].astype(np.float64), rounded)
     parts = [pack_rows_on_host(np.ascontiguousarray(each.T), chunks, schedule) for each in transformed]
     return np.concatenate(parts)
 
@@ -69,7 +71,7 @@ def pack_winograd(weight: npt.NDArray[np.float32], spec: ConvolutionSpec, unit: 
 def pack_winograd_func(spec: ConvolutionSpec, unit: VectorUnit) -> tirx.PrimFunc:
     """``(weight[features, channels, 3, 3]) -> packed[position, chunk, panel, channel, feature]``."""
     schedule = _schedule(spec, unit)
-    tile, chunks = schedule.tile(unit.lanes), _chunks(spec, schedule)
+    tile, chunks, scheme = schedule.tile(unit.lanes), _chunks(spec, schedule), scheme_for(unit)
     features, channels, height = spec.features, spec.channels, tile.rows
     panels = emit.ceildiv(features, height)
 
@@ -81,17 +83,13 @@ def pack_winograd_func(spec: ConvolutionSpec, unit: VectorUnit) -> tirx.PrimFunc
 
                 def element(y: int, x: int, feature: Expr = feature, channel: Expr = first + step) -> Expr:
                     value = weight[tirx.min(feature, features - 1), channel, y, x]
-                    return tirx.if_then_else(feature < features, value, emit.constant(0.0))
+                    value = tirx.if_then_else(feature < features, value, emit.constant(0.0))
+                    return emit.bind(tirx.Cast("float64", value))
 
-                half = emit.constant(0.5)
-                by_column = [
-                    [emit.bind(value) for value in _spread([emit.bind(element(y, x)) for y in range(3)], half)]
-                    for x in range(3)
-                ]
                 at = emit.bind(packed_at(features, tile, panel, first, steps, step) + i)
-                for row in range(4):
-                    for column, value in enumerate(_spread([by_column[x][row] for x in range(3)], half)):
-                        emit.store(packed, value, [(row * 4 + column) * (panels * channels * height) + at])
+                values = _spread(scheme, element, lambda value: emit.bind(tirx.Cast("float32", value)))
+                for position, value in enumerate(values):
+                    emit.store(packed, value, [position * (panels * channels * height) + at])
 
     kernel = emit.Kernel("pack weight", f"transformed, panels of {height} features")
     return emit.primfunc(
@@ -104,12 +102,12 @@ def winograd_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = ())
 
     As `sam3port.kernels.cpu.convolution.convolution_func`, for what `fits`.
     """
-    schedule = _schedule(spec, unit)
+    schedule, scheme = _schedule(spec, unit), scheme_for(unit)
     tile, chunks = schedule.tile(unit.lanes), _chunks(spec, schedule)
     channels, strips = spec.channels, emit.ceildiv(spec.features, tile.rows)
-    tiles = Tiles(spec)
+    tiles = Tiles(spec, scheme)
     panels = emit.ceildiv(tiles.count, tile.columns)
-    width = min(panels, max(1, _TILES // tile.columns))
+    width = min(panels, max(1, scheme.tiles // tile.columns))
     if isinstance(spec.batch, int):  # no core shall be idle
         width = max(1, min(width, spec.batch * panels // (4 * unit.cores)))
     windows = emit.ceildiv(panels, width)
@@ -120,8 +118,8 @@ def winograd_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = ())
         with tasks(spec.batch * windows) as task:
             item, left = emit.bind(task // windows), emit.bind(task % windows * width)
             own = emit.bind(emit.minimum(width, panels - left))
-            inputs = emit.scratch((POSITIONS * width * channels * tile.columns,))
-            sums = emit.scratch((POSITIONS * width * strips * tile.rows * tile.columns,))
+            inputs = emit.scratch((scheme.positions * width * channels * tile.columns,))
+            sums = emit.scratch((scheme.positions * width * strips * tile.rows * tile.columns,))
 
             def input_at(position: Expr, panel: Expr, channel: Expr, column: Expr) -> Expr:
                 return ((position * width + panel) * channels + channel) * tile.columns + column
@@ -135,9 +133,9 @@ def winograd_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = ())
                     emit.store(inputs, value, [input_at(position, panel, channel, j * tile.lanes)], tile.lanes)
 
                 start = emit.bind((left + panel) * tile.columns + j * tile.lanes)
-                transform_inputs(spec, tiles, x, item, start, tile.lanes, keep)
+                transform_inputs(spec, scheme, tiles, x, item, start, tile.lanes, keep)
 
-            with emit.serial(POSITIONS) as position:
+            with emit.serial(scheme.positions) as position:
 
                 def weight(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int, position: Expr = position) -> Expr:
                     at = packed_at(spec.features, tile, strip, first, steps, step) + i
@@ -163,7 +161,7 @@ def winograd_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = ())
                     return emit.load(sums, [sum_at(position, panel, feature, j * tile.lanes)], tile.lanes)
 
                 start = emit.bind((left + panel) * tile.columns + j * tile.lanes)
-                transform_outputs(spec, tiles, start, tile.lanes, product, write)
+                transform_outputs(spec, scheme, tiles, start, tile.lanes, product, write)
 
     parameters: list[Parameter] = [
         ("x", (spec.batch, channels, spec.height, spec.width)),
@@ -172,7 +170,7 @@ def winograd_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = ())
         ("out", (spec.batch, spec.features, spec.pixels)),
     ]
     flops = 2 * spec.batch * spec.pixels * spec.depth * spec.features
-    kernel = emit.Kernel("convolution", f"{tile}, minimal filtering F(2x2, 3x3): 16 of 36 multiplications", flops)
+    kernel = emit.Kernel("convolution", f"{tile}, minimal filtering {scheme}", flops)
     return emit.primfunc(parameters, body, kernel=kernel)
 
 
@@ -184,6 +182,18 @@ def _chunks(spec: ConvolutionSpec, schedule: ProductSchedule) -> Chunks:
     return even_chunks(schedule.unroll, spec.channels, schedule.chunk)
 
 
-def _spread(g: Sequence[Any], half: Any) -> list[Any]:
-    """The transform of three weights."""
-    return [g[0], (g[0] + g[1] + g[2]) * half, (g[0] - g[1] + g[2]) * half, g[2]]
+def _spread(scheme: Scheme, element: Callable[[int, int], Any], rounded: Callable[[Any], Any]) -> list[Any]:
+    """A kernel's transform, line by line: by column first, then along each line, each time rounded to float32.
+
+    Args:
+        element: ``(line, column) -> weight`` in float64.
+    """
+    wide = "float64"
+    by_column = [
+        [rounded(value).astype(wide) for value in scheme.weights([element(y, x) for y in range(3)])] for x in range(3)
+    ]
+    return [
+        rounded(value)
+        for line in range(scheme.side)
+        for value in scheme.weights([column[line] for column in by_column])
+    ]

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from tvm import tirx
 
 from sam3port.kernels.cpu import emit
 from sam3port.kernels.cpu.emit import Buffer, Expr
+from sam3port.kernels.cpu.winograd_schemes import Line, Scheme
 
 if TYPE_CHECKING:
     from sam3port.kernels.cpu.convolution import ConvolutionSpec
 
-POSITIONS: Final = 16
-"""In a tile of the input, line by line."""
-
 
 class Tiles:
-    """Of 2 x 2 pixels of the output, row by row."""
+    """Of the output, row by row."""
 
-    def __init__(self, spec: ConvolutionSpec) -> None:
-        self.in_row = emit.ceildiv(spec.out_width, 2)
-        self.count = self.in_row * emit.ceildiv(spec.out_height, 2)
+    def __init__(self, spec: ConvolutionSpec, scheme: Scheme) -> None:
+        self.in_row = emit.ceildiv(spec.out_width, scheme.results)
+        self.count = self.in_row * emit.ceildiv(spec.out_height, scheme.results)
 
 
 def transform_inputs(
     spec: ConvolutionSpec,
+    scheme: Scheme,
     tiles: Tiles,
     x: Buffer,
     item: Expr,
@@ -36,27 +35,29 @@ def transform_inputs(
 ) -> None:
     """Of `lanes` neighbouring tiles from `start` on, of all channels: ``keep(position, channel, vector of tiles)``."""
     top, left = spec.padding[:2]
+    m, side = scheme.results, scheme.side
     row, place = emit.bind(start // tiles.in_row), emit.bind(start % tiles.in_row)
-    y, first = emit.bind(row * 2 - top), emit.bind(place * 2 - left)
+    y, first = emit.bind(row * m - top), emit.bind(place * m - left)
 
     def neighbours() -> None:
         """They lie in one row, and within the image."""
         with emit.serial(spec.channels) as channel:
-            pixels: list[list[Expr]] = []
-            for line in range(4):
+            lines: list[list[Expr]] = []
+            for line in range(side):
+                # A tile's last two pixels are the first two of the next.
                 near, far = (
-                    emit.bind(emit.load(x, [item, channel, y + line, first + shift], 2 * lanes)) for shift in (0, 2)
+                    emit.bind(emit.load(x, [item, channel, y + line, first + shift], m * lanes)) for shift in (0, m)
                 )
-                pixels.append([part for both in (near, far) for part in _parted(both, lanes)])
-            _keep_transformed(pixels, lambda position, value: keep(position, channel, value))
+                lines.append([*_every(near, m, lanes, range(m)), *_every(far, m, lanes, range(side - m))])
+            _keep_transformed(scheme, lines, lanes, lambda position, value: keep(position, channel, value))
 
     def one_by_one() -> None:
         with emit.serial(spec.channels) as channel:
-            gathered = emit.scratch((POSITIONS * lanes,))
+            gathered = emit.scratch((scheme.positions * lanes,))
             with emit.serial(lanes) as lane:
                 tile = emit.bind(start + lane)
-                own_y, own_x = emit.bind(tile // tiles.in_row * 2 - top), emit.bind(tile % tiles.in_row * 2 - left)
-                with emit.serial(4) as line, emit.serial(4) as column:
+                own_y, own_x = emit.bind(tile // tiles.in_row * m - top), emit.bind(tile % tiles.in_row * m - left)
+                with emit.serial(side) as line, emit.serial(side) as column:
                     inside = tirx.all(
                         own_y + line >= 0,
                         own_y + line < spec.height,
@@ -66,20 +67,23 @@ def transform_inputs(
                     value = tirx.if_then_else(
                         inside, x[item, channel, own_y + line, own_x + column], emit.constant(0.0)
                     )
-                    emit.store(gathered, value, [(line * 4 + column) * lanes + lane])
-            pixels = [
-                [emit.load(gathered, [(line * 4 + column) * lanes], lanes) for column in range(4)] for line in range(4)
+                    emit.store(gathered, value, [(line * side + column) * lanes + lane])
+            lines = [
+                [emit.load(gathered, [(line * side + column) * lanes], lanes) for column in range(side)]
+                for line in range(side)
             ]
-            _keep_transformed(pixels, lambda position, value: keep(position, channel, value))
+            _keep_transformed(scheme, lines, lanes, lambda position, value: keep(position, channel, value))
 
     whole = tirx.all(
-        place + lanes <= tiles.in_row, y >= 0, y + 4 <= spec.height, first >= 0, first + 2 * lanes + 2 <= spec.width
-    )
+        place + lanes <= tiles.in_row, y >= 0, y + side <= spec.height,
+        first >= 0, first + m * lanes + m <= spec.width,
+    )  # fmt: skip
     emit.when(whole, neighbours, one_by_one)
 
 
 def transform_outputs(
     spec: ConvolutionSpec,
+    scheme: Scheme,
     tiles: Tiles,
     start: Expr,
     lanes: int,
@@ -91,62 +95,55 @@ def transform_outputs(
     Args:
         product: ``(position, feature) -> vector`` of tiles.
     """
+    m, side = scheme.results, scheme.side
     row, place = emit.bind(start // tiles.in_row), emit.bind(start % tiles.in_row)
 
     def results(feature: Expr) -> list[list[Expr]]:
-        lines = [[emit.bind(product(line * 4 + column, feature)) for column in range(4)] for line in range(4)]
-        by_column = [_gathered([lines[line][column] for line in range(4)]) for column in range(4)]
-        return [_gathered([by_column[column][line] for column in range(4)]) for line in range(2)]
+        products = [
+            [emit.bind(product(line * side + column, feature)) for column in range(side)] for line in range(side)
+        ]
+        by_column = [scheme.sums([line[column] for line in products], lanes) for column in range(side)]
+        return [scheme.sums([column[line] for column in by_column], lanes) for line in range(m)]
 
     def neighbours() -> None:
         with emit.serial(spec.features) as feature:
-            for line, (even, odd) in enumerate(results(feature)):
-                pixel = (row * 2 + line) * spec.out_width + place * 2
-                for half in range(2):
-                    order = [lane + side * lanes for lane in range(half * lanes // 2, (half + 1) * lanes // 2)
-                             for side in range(2)]  # fmt: skip
-                    write(feature, pixel + half * lanes, emit.bind(tirx.Shuffle([even, odd], order)), lanes)
+            for line, values in enumerate(results(feature)):
+                pixel = (row * m + line) * spec.out_width + place * m
+                for part in range(m):
+                    order = [pixel % m * lanes + pixel // m for pixel in range(part * lanes, (part + 1) * lanes)]
+                    write(feature, pixel + part * lanes, emit.bind(tirx.Shuffle(values, order)), lanes)
 
     def one_by_one() -> None:
         with emit.serial(spec.features) as feature:
-            found = emit.scratch((4 * lanes,))
-            for line, both in enumerate(results(feature)):
-                for side, value in enumerate(both):
-                    emit.store(found, value, [(line * 2 + side) * lanes], lanes)
-            with emit.serial(lanes) as lane, emit.serial(2) as line, emit.serial(2) as side:
+            found = emit.scratch((m * m * lanes,))
+            for line, values in enumerate(results(feature)):
+                for column, value in enumerate(values):
+                    emit.store(found, value, [(line * m + column) * lanes], lanes)
+            with emit.serial(lanes) as lane, emit.serial(m) as line, emit.serial(m) as column:
                 tile = emit.bind(start + lane)
-                y = emit.bind(tile // tiles.in_row * 2 + line)
-                column = emit.bind(tile % tiles.in_row * 2 + side)
+                y = emit.bind(tile // tiles.in_row * m + line)
+                x = emit.bind(tile % tiles.in_row * m + column)
+                at = (line * m + column) * lanes + lane
 
-                def one(lane: Expr = lane, line: Expr = line, side: Expr = side, y: Expr = y, c: Expr = column) -> None:
-                    write(feature, y * spec.out_width + c, found[(line * 2 + side) * lanes + lane], 1)
+                def one(y: Expr = y, x: Expr = x, at: Expr = at) -> None:
+                    write(feature, y * spec.out_width + x, found[at], 1)
 
-                emit.when(tirx.all(y < spec.out_height, column < spec.out_width), one)
+                emit.when(tirx.all(y < spec.out_height, x < spec.out_width), one)
 
     whole = tirx.all(
-        place + lanes <= tiles.in_row, row * 2 + 2 <= spec.out_height, place * 2 + 2 * lanes <= spec.out_width
+        place + lanes <= tiles.in_row, row * m + m <= spec.out_height, place * m + m * lanes <= spec.out_width
     )
     emit.when(whole, neighbours, one_by_one)
 
 
-def _parted(both: Expr, lanes: int) -> tuple[Expr, Expr]:
-    """The even and the odd ones of ``2 * lanes``."""
-    even, odd = (tirx.Shuffle([both], list(range(side, 2 * lanes, 2))) for side in (0, 1))
-    return emit.bind(even), emit.bind(odd)
+def _every(line: Expr, m: int, lanes: int, firsts: range) -> list[Expr]:
+    """Of ``m * lanes`` neighbours every m-th, from each of the first ones on."""
+    return [emit.bind(tirx.Shuffle([line], list(range(first, m * lanes, m)))) for first in firsts]
 
 
-def _keep_transformed(pixels: list[list[Expr]], keep: Callable[[int, Expr], None]) -> None:
-    by_column = [_differences([pixels[line][column] for line in range(4)]) for column in range(4)]
-    for line in range(4):
-        for column, value in enumerate(_differences([by_column[place][line] for place in range(4)])):
-            keep(line * 4 + column, value)
-
-
-def _differences(d: Sequence[Expr]) -> list[Expr]:
-    """The transform of four pixels."""
-    return [emit.bind(value) for value in (d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3])]
-
-
-def _gathered(m: Sequence[Expr]) -> list[Expr]:
-    """Two results of four products."""
-    return [emit.bind(m[0] + m[1] + m[2]), emit.bind(m[1] - m[2] - m[3])]
+def _keep_transformed(scheme: Scheme, lines: list[list[Any]], lanes: int, keep: Callable[[int, Expr], None]) -> None:
+    side = range(scheme.side)
+    by_column: list[Line] = [scheme.pixels([line[column] for line in lines], lanes) for column in side]
+    for line in side:
+        for column, value in enumerate(scheme.pixels([values[line] for values in by_column], lanes)):
+            keep(line * scheme.side + column, value)
