@@ -48,6 +48,8 @@ def plot(results: Results, title: str, file: Path) -> None:
 
 def _times(axes: Axes, results: Results, components: list[str], present: list[Contestant]) -> None:
     """A bar for every contestant as a multiple of the port's median; the median stands beside it."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     thickness = 1 / (len(present) + 1)
     for index, component in enumerate(components):
         ours = results.row(component, Contestant.TVM)
@@ -65,6 +67,12 @@ def _times(axes: Axes, results: Results, components: list[str], present: list[Co
     axes.set_yticks(range(len(components)), components, fontsize=8)
     axes.set_ylim(len(components) - 0.5, -0.5)
     axes.set_xlabel("median time over the port's (bars: p5 to p95)", fontsize=9)
+    # Some are a hundred times as slow, which would leave no room for the others.
+    axes.set_xscale("log")
+    axes.set_xlim(left=0.4)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.12)
     _plain(axes)
 

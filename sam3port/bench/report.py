@@ -99,7 +99,12 @@ def markdown(runs: Sequence[BenchRun], tables: dict[str, Results]) -> str:
         for run in runs:
             if run.title == title:
                 lines_of += [_made_by(run), "", f"```sh\n{run.about['command']}\n```", ""]
-        lines_of += [*_table(COLUMNS, lines(results)), "", f"![time and roofline]({plot_name(title)})", ""]
+        lines_of += [
+            *_table(COLUMNS, _lines(runs, title, results.components())),
+            "",
+            f"![time and roofline]({plot_name(title)})",
+            "",
+        ]
     return "\n".join(lines_of)
 
 
@@ -135,6 +140,12 @@ def _tables(runs: Sequence[BenchRun], order: Sequence[str]) -> dict[str, Results
         table.rows.sort(key=place)
         table.absent.sort(key=place)
     return dict(sorted(tables.items()))
+
+
+def _lines(runs: Sequence[BenchRun], title: str, order: list[str]) -> list[tuple[str, ...]]:
+    """The rows of a table. A share of the machine's limit is of that in the row's own run."""
+    found = [cells for run in runs if run.title == title for cells in lines(run.results)]
+    return sorted(found, key=lambda cells: order.index(cells[0]))
 
 
 def _table(headings: Sequence[str], rows: Any) -> list[str]:

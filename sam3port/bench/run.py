@@ -55,13 +55,16 @@ def run_of(results: Results, setup: Setup, command: str) -> BenchRun:
 
 
 def machine() -> str:
-    """What the operating system says about processor and system."""
+    """What the operating system says about processor and system, and LLVM about the processor."""
+    from tvm.target import codegen
+
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{platform.system()} {platform.machine()}" + (f", {len(names)} x {names[0]}" if names else "")
+    named = f", {len(names)} x {names[0]}" if names else ""
+    return f"{platform.system()} {platform.machine()}{named} ({codegen.llvm_get_system_cpu()})"
 
 
 def versions() -> dict[str, str]:

@@ -75,6 +75,15 @@ def test_a_table_for_each_kind_and_the_order_of_components(tmp_path: Path) -> No
     assert not list(tmp_path.glob(".*")), "what was written aside is left"
 
 
+def test_a_share_is_of_the_limit_of_its_own_run(tmp_path: Path) -> None:
+    """Machines differ from run to run: 10^9 operations in 150 ms are 6.67 GFLOP/s."""
+    write_report([run("text", limit=100.0), run("vision", limit=10.0)], ["vision", "text"], tmp_path)
+    page = (tmp_path / MARKDOWN).read_text(encoding="utf-8")
+    rows = {line.split(" | ")[0].strip("| "): line for line in page.splitlines() if " | tvm | " in line}
+    assert " | 67% | " in rows["vision"]
+    assert " | 7% | " in rows["text"]
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"runs": [{"rows": []}]}', json.dumps({"rows": []})])
 def test_another_file_of_that_name_is_left_alone(tmp_path: Path, text: str) -> None:
     (tmp_path / JSON).write_text(text, encoding="utf-8")

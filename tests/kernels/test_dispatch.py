@@ -665,6 +665,18 @@ class TestNormalisation:
         )
         assert called(mod) == ["group_norm"]
 
+    def test_of_groups_with_all_that_follows(self) -> None:
+        def build(emit: Any, x: Any, y: Any, g: Any, b: Any, s: Any) -> Any:
+            normal = emit(op.nn.group_norm(x, g, b, 4, channel_axis=1, axes=[2, 3]))
+            scaled = emit(op.multiply(emit(op.nn.relu(normal)), emit(op.reshape(s, (8, 1, 1)))))
+            return emit(op.add(y, scaled))
+
+        def reference(x: Any, y: Any, g: Any, b: Any, s: Any) -> Any:
+            return y + torch.relu(torch.nn.functional.group_norm(x, 4, g, b)) * s[:, None, None]
+
+        mod = check([(2, 8, 5, 6), (2, 8, 5, 6)], [(8,), (8,), (8,)], build, reference)
+        assert called(mod) == ["group_norm_relu_multiply_vector_add_tensor"]
+
     def test_along_other_axes_is_left_alone(self) -> None:
         mod = check(
             [(2, 9, 8)],

@@ -1,8 +1,9 @@
-"""Sums, maxima and elementwise work along one line of memory, in vectors with a scalar rest."""
+"""Sums, maxima and elementwise work along lines of memory, in vectors with a scalar rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 from tvm import tirx
 
@@ -15,6 +16,17 @@ _UNROLL = 4
 """Independent sums: enough to hide the latency of an addition, and shorter chains for a more exact result."""
 _CHAIN = 64
 """Additions one after the other: a longer line is a sum of such sums, so that its rounding errors do not add up."""
+_TASK = 1 << 14
+"""Elements of one task; less is not worth another thread."""
+
+
+@contextlib.contextmanager
+def each_row(rows: Dim, length: Dim, cores: int) -> Iterator[Expr]:
+    """A parallel loop over lines of `length`: enough of them in a task to be worth it, and tasks for every core."""
+    enough = max(1, _TASK // length) if isinstance(length, int) else 1
+    count = min(enough, max(1, rows // (4 * cores))) if isinstance(rows, int) else enough
+    with emit.parallel(emit.ceildiv(rows, count)) as task, emit.serial(emit.minimum(count, rows - task * count)) as i:
+        yield emit.bind(task * count + i)
 
 
 def across(combine: Combine, vectors: Sequence[Expr], lanes: int) -> Expr:

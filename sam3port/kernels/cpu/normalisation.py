@@ -5,42 +5,21 @@ TVM's own legalisation computes a variance as E[x^2] - E[x]^2 in float32, which 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import operator
 
 from tvm import tirx
 
-from sam3port.kernels.cpu import emit, expressions, lines
+from sam3port.kernels.cpu import emit, epilogue, expressions, lines
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.epilogue import Epilogue
 from sam3port.kernels.cpu.vector_unit import VectorUnit
-
-_TASK = 1 << 14
-"""Elements of one task; less is not worth another thread."""
-
-
-def _rows_of_a_task(rows: Dim, length: Dim, cores: int) -> int:
-    """Rows that one task takes: enough to be worth it, and tasks for every core if there are rows for that."""
-    enough = max(1, _TASK // length) if isinstance(length, int) else 1
-    return min(enough, max(1, rows // (4 * cores))) if isinstance(rows, int) else enough
-
-
-@contextlib.contextmanager
-def _each_row(rows: Dim, count: int) -> Iterator[Expr]:
-    """A loop over all rows, `count` of them in one task."""
-    with emit.parallel(emit.ceildiv(rows, count)) as task, emit.serial(emit.minimum(count, rows - task * count)) as i:
-        yield emit.bind(task * count + i)
-
-
-def _add(a: Expr, b: Expr) -> Expr:
-    return a + b
 
 
 def layer_norm_func(rows: Dim, length: int, epsilon: float, unit: VectorUnit) -> tirx.PrimFunc:
     """``(x[rows, length], gamma[length], beta[length], out)``: each row normalised."""
 
     def body(x: Buffer, gamma: Buffer, beta: Buffer, out: Buffer) -> None:
-        count = _rows_of_a_task(rows, length, unit.cores)
-        with _each_row(rows, count) as row:
+        with lines.each_row(rows, length, unit.cores) as row:
             mean, deviation = _moments(lambda at, n: emit.load(x, [row, at], n), length, epsilon, unit.lanes)
 
             def write(at: Expr, n: int) -> None:
@@ -62,13 +41,13 @@ def layer_norm_func(rows: Dim, length: int, epsilon: float, unit: VectorUnit) ->
 def _moments(load: object, length: int, epsilon: float, lanes: int) -> tuple[Expr, Expr]:
     """Mean and 1 / sqrt(variance + epsilon) of a line."""
     assert callable(load)
-    mean = emit.bind(lines.fold(length, lanes, load, _add, 0.0) * emit.constant(1.0 / length))
+    mean = emit.bind(lines.fold(length, lanes, load, operator.add, 0.0) * emit.constant(1.0 / length))
 
     def squared(at: Expr, n: int) -> Expr:
         difference = emit.bind(load(at, n) - emit.broadcast(mean, n))
         return difference * difference
 
-    variance = lines.fold(length, lanes, squared, _add, 0.0) * emit.constant(1.0 / length)
+    variance = lines.fold(length, lanes, squared, operator.add, 0.0) * emit.constant(1.0 / length)
     return mean, emit.bind(emit.constant(1.0) / tirx.sqrt(variance + emit.constant(epsilon)))
 
 
@@ -76,8 +55,7 @@ def softmax_func(rows: Dim, length: Dim, unit: VectorUnit) -> tirx.PrimFunc:
     """``(x[rows, length], out)``: softmax of each row; all -inf gives NaN, as in PyTorch."""
 
     def body(x: Buffer, out: Buffer) -> None:
-        count = _rows_of_a_task(rows, length, unit.cores)
-        with _each_row(rows, count) as row:
+        with lines.each_row(rows, length, unit.cores) as row:
             largest = lines.fold(length, unit.lanes, lambda at, n: emit.load(x, [row, at], n), tirx.max, float("-inf"))
 
             def weigh(at: Expr, n: int) -> None:
@@ -85,7 +63,7 @@ def softmax_func(rows: Dim, length: Dim, unit: VectorUnit) -> tirx.PrimFunc:
                 emit.store(out, expressions.exp_nonpositive(shifted, emit.bind, n), [row, at], n)
 
             lines.each(length, unit.lanes, weigh)
-            total = lines.fold(length, unit.lanes, lambda at, n: emit.load(out, [row, at], n), _add, 0.0)
+            total = lines.fold(length, unit.lanes, lambda at, n: emit.load(out, [row, at], n), operator.add, 0.0)
             inverse = emit.bind(emit.constant(1.0) / total)
 
             def scale(at: Expr, n: int) -> None:
@@ -98,15 +76,20 @@ def softmax_func(rows: Dim, length: Dim, unit: VectorUnit) -> tirx.PrimFunc:
 
 
 def group_norm_func(
-    batch: Dim, channels: int, size: int, groups: int, epsilon: float, unit: VectorUnit
+    batch: Dim, channels: int, size: int, groups: int, epsilon: float, unit: VectorUnit, steps: Epilogue = ()
 ) -> tirx.PrimFunc:
-    """``(x[batch, channels, size], gamma[channels], beta[channels], out)``: groups of channels normalised.
+    """``(x[batch, channels, size], gamma[channels], beta[channels], *operands, out)``: groups of channels normalised.
+
+    Then `steps` on each value: vector operands are [channels], tensor operands as large as x.
 
     Each channel's mean and squared deviation first, in parallel, then those of the groups from them.
     """
     members = channels // groups
+    shape = (batch, channels, size)
+    others = epilogue.operand_shapes(steps, channels, shape)
 
-    def body(x: Buffer, gamma: Buffer, beta: Buffer, out: Buffer) -> None:
+    def body(x: Buffer, gamma: Buffer, beta: Buffer, *rest: Buffer) -> None:
+        *extra, out = rest
         means = emit.scratch((batch * channels,))
         squares = emit.scratch((batch * channels,))
         with emit.parallel(batch * channels) as task:
@@ -115,37 +98,39 @@ def group_norm_func(
             def load(at: Expr, n: int) -> Expr:
                 return emit.load(x, [item, channel, at], n)
 
-            mean = emit.bind(lines.fold(size, unit.lanes, load, _add, 0.0) * emit.constant(1.0 / size))
+            mean = emit.bind(lines.fold(size, unit.lanes, load, operator.add, 0.0) * emit.constant(1.0 / size))
 
             def squared(at: Expr, n: int) -> Expr:
                 difference = emit.bind(load(at, n) - emit.broadcast(mean, n))
                 return difference * difference
 
             emit.store(means, mean, [task])
-            emit.store(squares, lines.fold(size, unit.lanes, squared, _add, 0.0), [task])
+            emit.store(squares, lines.fold(size, unit.lanes, squared, operator.add, 0.0), [task])
 
         with emit.parallel(batch * channels) as task:
             item, channel = task // channels, task % channels
             first = emit.bind(item * channels + channel // members * members)
             mean = emit.bind(
-                lines.fold(members, 1, lambda at, _n: means[first + at], _add, 0.0) * emit.constant(1.0 / members)
+                lines.fold(members, 1, lambda at, _n: means[first + at], operator.add, 0.0)
+                * emit.constant(1.0 / members)
             )
 
             def share(at: Expr, _n: int) -> Expr:
                 apart = emit.bind(means[first + at] - mean)
                 return squares[first + at] * emit.constant(1.0 / size) + apart * apart
 
-            variance = lines.fold(members, 1, share, _add, 0.0) * emit.constant(1.0 / members)
+            variance = lines.fold(members, 1, share, operator.add, 0.0) * emit.constant(1.0 / members)
             scale = emit.bind(gamma[channel] / tirx.sqrt(variance + emit.constant(epsilon)))
 
             def write(at: Expr, n: int) -> None:
                 centred = emit.load(x, [item, channel, at], n) - emit.broadcast(mean, n)
                 value = centred * emit.broadcast(scale, n) + emit.broadcast(beta[channel], n)
-                emit.store(out, value, [item, channel, at], n)
+                place = [item, channel, at]
+                value = epilogue.apply(steps, extra, value, channel, place, n, feature_is_last=False)
+                emit.store(out, value, place, n)
 
             lines.each(size, unit.lanes, write)
 
-    shape = (batch, channels, size)
     kernel = emit.Kernel("group norm", "two passes over each channel")
-    parameters = [("x", shape), ("gamma", (channels,)), ("beta", (channels,)), ("out", shape)]
+    parameters = [("x", shape), ("gamma", (channels,)), ("beta", (channels,)), *others, ("out", shape)]
     return emit.primfunc(parameters, body, kernel=kernel)

@@ -8,9 +8,8 @@ from tvm import relax, tirx
 
 from sam3port.kernels.cpu.channel_norm import channel_norm_func
 from sam3port.kernels.cpu.patterns import graph as g
-from sam3port.kernels.cpu.patterns.convolution import operands
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
-from sam3port.kernels.cpu.patterns.linear import follow
+from sam3port.kernels.cpu.patterns.linear import follow, operands_of
 from sam3port.kernels.cpu.tuned import TunedSchedules
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 
@@ -36,7 +35,7 @@ def match_channel_norm(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSc
         own = batch if isinstance(batch, int) else tirx.Var("n", "int64")
         function = channel_norm_func(own, channels, height * width, epsilon, unit, steps)
         kernel = builder.add_func(function, "_".join(["channel_norm", *steps]))
-        arguments = [g.reshaped(builder, new(x), flat), *operands(builder, new, chain, channels, flat)]
+        arguments = [g.reshaped(builder, new(x), flat), *operands_of(builder, new, chain, channels, flat)]
         result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType(flat, "float32")))
         return relax.op.reshape(result, out_shape)
 

@@ -14,7 +14,7 @@ from sam3port.kernels.cpu.convolution import ConvolutionSpec
 from sam3port.kernels.cpu.operands import weight_dtype, words
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
-from sam3port.kernels.cpu.patterns.linear import Chain, follow, linear_replacement
+from sam3port.kernels.cpu.patterns.linear import follow, linear_replacement, operands_of
 from sam3port.kernels.cpu.schedules import ProductSchedule
 from sam3port.kernels.cpu.tuned import TunedSchedules, marked
 from sam3port.kernels.cpu.vector_unit import VectorUnit
@@ -56,7 +56,7 @@ def match_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSche
             function = marked(kernels.convolution_func(own, unit, steps, schedule), schedule, workload)
         kernel = builder.add_func(function, "_".join(["convolution", *steps]))
         flat = (batch, features, spec.pixels)
-        arguments = [new(x), packed, *operands(builder, new, chain, features, flat)]
+        arguments = [new(x), packed, *operands_of(builder, new, chain, features, flat)]
         result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType(flat, "float32")))
         return relax.op.reshape(result, out_shape)
 
@@ -119,20 +119,11 @@ def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned
         )
         kernel = builder.add_func(marked(function, schedule, workload), "_".join(["transposed_convolution", *steps]))
         source = g.reshaped(builder, new(x), (batch, channels, height * width))
-        arguments = [source, packed, *operands(builder, new, chain, features, ())]
+        arguments = [source, packed, *operands_of(builder, new, chain, features, ())]
         return relax.call_tir(kernel, arguments, relax.TensorType(out_shape, "float32"))
 
     flops = 2 * batch * height * width * channels * features * kh * kw if isinstance(batch, int) else None
     return Replacement(chain.last, emit, "transposed_convolution", flops, workload)
-
-
-def operands(builder: relax.BlockBuilder, new: Any, chain: Chain, features: int, flat: tuple[Any, ...]) -> list[Expr]:
-    """What the chain's steps take, as a kernel reads it: [features], or `flat` for tensors."""
-    steps = [step for step in chain.steps if step.endswith(("vector", "tensor"))]
-    return [
-        g.reshaped(builder, new(operand), (features,) if step.endswith("vector") else flat)
-        for step, operand in zip(steps, chain.operands, strict=True)
-    ]
 
 
 def _plain(call: Any, kernel_layout: str) -> bool:

@@ -9,9 +9,9 @@ from tvm import relax, tirx
 
 from sam3port.kernels.cpu.depthwise import DepthwiseSpec, depthwise_func
 from sam3port.kernels.cpu.patterns import graph as g
-from sam3port.kernels.cpu.patterns.convolution import four, in_order, known, operands, pair
+from sam3port.kernels.cpu.patterns.convolution import four, in_order, known, pair
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
-from sam3port.kernels.cpu.patterns.linear import follow
+from sam3port.kernels.cpu.patterns.linear import follow, operands_of
 from sam3port.kernels.cpu.tuned import TunedSchedules
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 
@@ -40,7 +40,7 @@ def match_depthwise(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSched
         kernel = builder.add_func(depthwise_func(own, unit, steps), "_".join(["depthwise", *steps]))
         flat = (batch, channels, spec.out_height * spec.out_width)
         filters = g.reshaped(builder, new(weight), (channels, kh, kw))
-        arguments = [new(x), filters, *operands(builder, new, chain, channels, flat)]
+        arguments = [new(x), filters, *operands_of(builder, new, chain, channels, flat)]
         result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType(flat, "float32")))
         return relax.op.reshape(result, out_shape)
 

@@ -8,7 +8,7 @@ from typing import Any
 from tvm import relax, tirx
 from tvm.ir.expr import GenericConst
 
-from sam3port.kernels.cpu import gemm, operands
+from sam3port.kernels.cpu import few_columns, gemm, operands
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
 from sam3port.kernels.cpu.row_order import RowOrder, row_order
@@ -168,6 +168,8 @@ def linear_replacement(
     out_shape = g.shape_of(chain.last)
     assert out_shape is not None
     steps = tuple(chain.steps)
+    if few_columns.fits(n, k, unit) and read is None and chain.order is None:
+        return _few_columns(x, weight, sizes, chain, unit, transposed=transposed)
     workload = LinearWork(rows, n, k, steps) if isinstance(rows, int) else None
     measured = tuned.product(workload, unit)
     schedule = measured or own_linear_schedule(rows, n, k, unit)
@@ -190,13 +192,46 @@ def linear_replacement(
         function = marked(product, measured, workload)
         kernel = builder.add_func(function, "_".join(["linear", *steps]))
         arguments = [g.reshaped(builder, new(x), (rows, k)), packed]
-        for step, operand in zip((s for s in steps if "_" in s), chain.operands, strict=True):
-            arguments.append(g.reshaped(builder, new(operand), (n,) if step.endswith("vector") else (rows, n)))
+        arguments += operands_of(builder, new, chain, n, (rows, n))
         result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType((rows, n), "float32")))
         return _reshape(result, out_shape)
 
     flops = 2 * rows * n * k if isinstance(rows, int) else None
     return Replacement(chain.last, emit, "linear", flops, workload)
+
+
+def _few_columns(
+    x: Expr, weight: Expr, sizes: tuple[Any, int, int], chain: Chain, unit: VectorUnit, *, transposed: bool
+) -> Replacement:
+    rows, n, k = sizes
+    out_shape = g.shape_of(chain.last)
+    assert out_shape is not None
+    steps = tuple(chain.steps)
+
+    def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
+        m: Any = rows if isinstance(rows, int) else tirx.Var("m", "int64")
+        columns = new(weight)
+        if transposed:
+            columns = builder.emit(relax.op.permute_dims(columns))
+        kernel = builder.add_func(few_columns.few_columns_func(1, m, n, k, unit, steps), "_".join(["linear", *steps]))
+        flat = (1, rows, n)
+        arguments = [g.reshaped(builder, new(x), (1, rows, k)), g.reshaped(builder, columns, (1, n, k))]
+        arguments += operands_of(builder, new, chain, n, flat)
+        result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType(flat, "float32")))
+        return _reshape(result, out_shape)
+
+    return Replacement(chain.last, emit, "linear", 2 * rows * n * k if isinstance(rows, int) else None)
+
+
+def operands_of(
+    builder: relax.BlockBuilder, new: Any, chain: Chain, features: int, flat: tuple[Any, ...]
+) -> list[Expr]:
+    """What the chain's steps take, as a kernel reads it: [features], or `flat` for tensors."""
+    steps = [step for step in chain.steps if step.endswith(("vector", "tensor"))]
+    return [
+        g.reshaped(builder, new(operand), (features,) if step.endswith("vector") else flat)
+        for step, operand in zip(steps, chain.operands, strict=True)
+    ]
 
 
 def _plain_weight(graph: Graph, expr: Expr) -> Expr | None:

@@ -9,6 +9,7 @@ from tvm import relax, tirx
 from sam3port.kernels.cpu import normalisation as kernels
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
+from sam3port.kernels.cpu.patterns.linear import follow, operands_of
 from sam3port.kernels.cpu.tuned import TunedSchedules
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 
@@ -21,7 +22,7 @@ def match_normalisation(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedS
     if shape is None or len(shape) < 2:
         return None
     if call.op.name == "relax.nn.group_norm":
-        return _group_norm(call, var, shape, unit)
+        return _group_norm(graph, call, var, shape, unit)
     axes = [int(call.attrs.axis)] if call.op.name == "relax.nn.softmax" else [int(axis) for axis in call.attrs.axes]
     if [axis % len(shape) for axis in axes] != [len(shape) - 1]:
         return None
@@ -53,7 +54,7 @@ def _rows(call: Any, var: Var, shape: tuple[Any, ...], unit: VectorUnit) -> Repl
     return Replacement(var, emit, "softmax" if softmax else "layer_norm")
 
 
-def _group_norm(call: Any, var: Var, shape: tuple[Any, ...], unit: VectorUnit) -> Replacement | None:
+def _group_norm(graph: Graph, call: Any, var: Var, shape: tuple[Any, ...], unit: VectorUnit) -> Replacement | None:
     attrs = call.attrs
     batch, channels = shape[:2]
     size = g.product(shape[2:])
@@ -62,14 +63,19 @@ def _group_norm(call: Any, var: Var, shape: tuple[Any, ...], unit: VectorUnit) -
         return None
     if not g.ints([channels, size]) or not (bool(attrs.center) and bool(attrs.scale)):
         return None
+    chain = follow(graph, var, channels, 1 - len(shape))
+    steps = tuple(chain.steps)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         own = batch if isinstance(batch, int) else tirx.Var("n", "int64")
-        function = kernels.group_norm_func(own, channels, size, int(attrs.num_groups), float(attrs.epsilon), unit)
-        kernel = builder.add_func(function, "group_norm")
+        function = kernels.group_norm_func(
+            own, channels, size, int(attrs.num_groups), float(attrs.epsilon), unit, steps
+        )
+        kernel = builder.add_func(function, "_".join(["group_norm", *steps]))
         flat = (batch, channels, size)
         arguments = [g.reshaped(builder, new(call.args[0]), flat), new(call.args[1]), new(call.args[2])]
+        arguments += operands_of(builder, new, chain, channels, flat)
         result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType(flat, "float32")))
         return relax.op.reshape(result, shape)
 
-    return Replacement(var, emit, "group_norm")
+    return Replacement(chain.last, emit, "group_norm")

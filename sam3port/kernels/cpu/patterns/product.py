@@ -6,6 +6,7 @@ from typing import Any
 
 from tvm import relax, tirx
 
+from sam3port.kernels.cpu import few_columns
 from sam3port.kernels.cpu.matmul import matmul_func
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
@@ -38,16 +39,21 @@ def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedule
         transposed = None
     out_shape = g.shape_of(var)
     assert out_shape is not None
-    workload = MatmulWork(batch, m, n, k, transposed is not None) if isinstance(m, int) else None
+    # A single column lies as a row.
+    few = few_columns.fits(n, k, unit) and (transposed is not None or n == 1)
+    workload = MatmulWork(batch, m, n, k, transposed is not None) if isinstance(m, int) and not few else None
     schedule = tuned.product(workload, unit)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         own = m if isinstance(m, int) else tirx.Var("m", "int64")
-        function = matmul_func(batch, own, n, k, unit, transpose_b=transposed is not None, schedule=schedule)
+        if few:
+            function = few_columns.few_columns_func(batch, own, n, k, unit)
+        else:
+            function = matmul_func(batch, own, n, k, unit, transpose_b=transposed is not None, schedule=schedule)
         kernel = builder.add_func(marked(function, schedule, workload), "batched_matmul")
         right = (
-            g.reshaped(builder, new(transposed.args[0]), (batch, n, k))
-            if transposed is not None
+            g.reshaped(builder, new(b if transposed is None else transposed.args[0]), (batch, n, k))
+            if few or transposed is not None
             else g.reshaped(builder, new(b), (batch, k, n))
         )
         arguments = [g.reshaped(builder, new(a), (batch, m, k)), right]
