@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 _HEADS_INSIDE = [0, 2, 1, 3]
 """(batch, heads, sequence, channels) as PyTorch has it <-> (batch, sequence, heads, channels) as Relax has it."""
 
+_LOWEST = -1e30
+"""Added to a score that does not count."""
+
 
 def _convert(node: fx.Node, importer: Any) -> Any:
     from tvm import relax, tirx
@@ -28,7 +31,7 @@ def _convert(node: fx.Node, importer: Any) -> Any:
             mask, everything = _additive(mask, query.ty.dtype, emit)
     scale = given["scale"]
     if wants_float32(node):
-        attended = _spelled_out(node, query, key, value, mask, given, emit)
+        attended = _spelled_out(query, key, value, mask, given, emit)
         return attended if everything is None else emit(relax.op.multiply(attended, everything))
     attended = emit(
         relax.op.nn.attention(
@@ -44,16 +47,17 @@ def _convert(node: fx.Node, importer: Any) -> Any:
     return attended
 
 
-def _spelled_out(node: fx.Node, query: Any, key: Any, value: Any, mask: Any, given: dict[str, Any], emit: Any) -> Any:
+def _spelled_out(query: Any, key: Any, value: Any, mask: Any, given: dict[str, Any], emit: Any) -> Any:
     """As products that ask for float32 by their ``out_dtype``: Relax's attention has no word for it."""
     from tvm import relax
 
-    if given["is_causal"]:
-        raise unsupported(node, "is_causal where autocast is switched off: give a mask")
-    features = query.ty.shape.values[-1]
-    scale = relax.const(float(given["scale"] or int(features) ** -0.5), "float32")
+    queries, features = query.ty.shape.values[-2:]
+    scale = int(features) ** -0.5 if given["scale"] is None else float(given["scale"])
     turned = emit(relax.op.permute_dims(key, [0, 1, 3, 2]))
-    scores = emit(relax.op.multiply(emit(relax.op.matmul(query, turned, "float32")), scale))
+    scores = emit(relax.op.multiply(emit(relax.op.matmul(query, turned, "float32")), relax.const(scale, "float32")))
+    if given["is_causal"]:
+        seen = emit(relax.op.tril(emit(relax.op.ones((queries, key.ty.shape.values[-2]), "float32"))))
+        mask = emit(relax.op.where(emit(relax.op.astype(seen, "bool")), relax.const(0.0), relax.const(_LOWEST)))
     if mask is not None:
         scores = emit(relax.op.add(scores, mask))
     return emit(relax.op.matmul(emit(relax.op.nn.softmax(scores, -1)), value, "float32"))
@@ -86,7 +90,7 @@ def _additive(mask: Any, dtype: Any, emit: Any) -> tuple[Any, Any]:
     """
     from tvm import relax
 
-    lowest = relax.const(-1e30, dtype)
+    lowest = relax.const(_LOWEST, dtype)
     bias = emit(relax.op.where(mask, relax.const(0.0, dtype), lowest))
     some = emit(relax.op.max(emit(relax.op.astype(mask, dtype)), axis=-1, keepdims=True))
     return bias, some

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -69,6 +70,21 @@ def test_tvm_alone_spells_it_out() -> None:
     others = {name: made for name, made in CONVERTERS.items() if name != "scaled_dot_product_attention.default"}
     program = export_module(Function(attend), {"q": Q.numpy(), "k": K.numpy(), "v": V.numpy()})
     assert "softmax" in importing.import_program(program, others).module.script()
+
+
+def in_float32(*operands: torch.Tensor, **settings: Any) -> torch.Tensor:
+    """As upstream may ask for it: there the products are written out."""
+    with torch.autocast(operands[0].device.type, enabled=False):
+        return attend(*operands, **settings)
+
+
+@pytest.mark.parametrize("settings", [{}, {"scale": 0.3}, {"scale": 0.0}, {"is_causal": True}], ids=str)
+def test_where_autocast_is_switched_off(agrees: Callable[..., None], settings: dict[str, Any]) -> None:
+    agrees(lambda q, k, v: in_float32(q, k, v, **settings), Q, K, V)
+
+
+def test_a_scale_of_zero_is_not_none_given(agrees: Callable[..., None]) -> None:
+    agrees(lambda q, k, v: attend(q, k, v, scale=0.0), Q, K, V)
 
 
 def test_other_axes_are_refused(agrees: Callable[..., None]) -> None:
