@@ -164,20 +164,24 @@ class _Attention:
         dtype = operands.word_dtype(self.unit)
         packed_keys = emit.scratch((self.tasks_outer * self.panels * self.words * self.scores.columns,), dtype)
         packed_values = emit.scratch((self.tasks_outer * self.panels * self.panel_words * self.padded_values,), dtype)
-        self._pack(k, v, rotations, packed_keys, packed_values)
-        with tasks(self.tasks_outer * self.query_blocks) as task, self._instructions():
+        with operands.instructions(self.unit, self.panel_words):
+            self._pack(k, v, rotations, packed_keys, packed_values)
+            self._attend(q, rotations, bias, out, packed_keys, packed_values)
+
+    def _attend(
+        self,
+        q: Buffer,
+        rotations: Buffer | None,
+        bias: Buffer | None,
+        out: Buffer,
+        packed_keys: Buffer,
+        packed_values: Buffer,
+    ) -> None:
+        scales = powers.imported() if self.unit.scales else contextlib.nullcontext()
+        with tasks(self.tasks_outer * self.query_blocks) as task, scales:
             outer = emit.bind(task // self.query_blocks)
             first = emit.bind((task % self.query_blocks) * (self.strips * self.scores.rows))
             self._query_block(q, rotations, bias, out, packed_keys, packed_values, outer, first)
-
-    def _instructions(self) -> contextlib.ExitStack:
-        """Within it, those that the weights are made with can be called."""
-        stack = contextlib.ExitStack()
-        if self.unit.pairs:
-            stack.enter_context(bfloat16.imported(self.panel_words))
-        if self.unit.scales:
-            stack.enter_context(powers.imported())
-        return stack
 
     def _operand_at(self, operand: int, batch: Expr, head: Expr, row: Expr, feature: Expr) -> list[Expr]:
         """Where an element of q (0), k (1) or v (2) is."""
@@ -471,7 +475,7 @@ class _Attention:
                 weight = emit.bind(self._powers(scores, at, origin))
                 if self.unit.pairs:
                     words = (i * self.block_panels + panel) * self.panel_words
-                    emit.store(weights, bfloat16.pairs(weight, self.panel_words), [words], self.panel_words)
+                    emit.store(weights, bfloat16.pairs_along(weight, self.panel_words), [words], self.panel_words)
                 else:
                     emit.store(weights, weight, [at], wide)
                 emit.store(sums, whole(sums) + weight, [0], wide)

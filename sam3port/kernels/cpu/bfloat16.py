@@ -7,6 +7,7 @@ an instruction wants it. Here a bfloat16 is a uint16, or half of a uint32, that 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -62,39 +63,56 @@ def pair(low: Expr, high: Expr, lanes: int = 1) -> Expr:
     return tirx.bitwise_or(tirx.shift_right(low, _number(16, lanes)), high)
 
 
+def imported(widths: Iterable[int]) -> contextlib.AbstractContextManager[None]:
+    """Within it, `pairs_along` and `pairs_beside` can be called for these numbers of words."""
+    return emit.llvm_imported("".join(map(_in_llvm, sorted(set(widths)))))
+
+
 def pairs_along(x: Expr, lanes: int) -> Expr:
-    """uint32: `lanes` pairs from ``2 * lanes`` neighbours, float32."""
-    if lanes == 1:
-        raise ValueError("a pair of scalars has no neighbours: use pair")
-    wide = emit.bind(tirx.reinterpret(emit.vector_type(lanes, "uint64"), rounded_bits(x, 2 * lanes)))
-    low = tirx.bitwise_and(tirx.shift_right(wide, _number(16, lanes, "uint64")), _number(0xFFFF, lanes, "uint64"))
-    high = tirx.shift_right(wide, _number(32, lanes, "uint64"))
-    return tirx.Cast(emit.vector_type(lanes, "uint32"), tirx.bitwise_or(low, high))
+    """uint32: `lanes` pairs from ``2 * lanes`` neighbours, float32.
+
+    By the CPU's own instruction where it has one; LLVM knows. Subnormal numbers may become 0.
+    """
+    return tirx.call_extern(emit.vector_type(lanes, "uint32"), _along(lanes), x)
 
 
-def imported(lanes: int) -> contextlib.AbstractContextManager[None]:
-    """Within it, `pairs` can be called for as many words."""
-    return emit.llvm_imported(_in_llvm(lanes))
-
-
-def pairs(x: Expr, lanes: int) -> Expr:
-    """As `pairs_along`, by the CPU's own instruction where it has one; LLVM knows. Subnormal numbers may become 0."""
-    return tirx.call_extern(emit.vector_type(lanes, "uint32"), _name(lanes), x)
+def pairs_beside(low: Expr, high: Expr, lanes: int) -> Expr:
+    """uint32: pairs from two vectors of float32, likewise."""
+    return tirx.call_extern(emit.vector_type(lanes, "uint32"), _beside(lanes), low, high)
 
 
 def _in_llvm(lanes: int) -> str:
-    floats, halves, words = f"<{2 * lanes} x float>", f"<{2 * lanes} x bfloat>", f"<{lanes} x i32>"
+    def vector(element: str, count: int = lanes) -> str:
+        return f"<{count} x {element}>"
+
+    shifts = ", ".join(["i32 16"] * lanes)
+    header = f"define linkonce_odr hidden {vector('i32')}"
     return f"""
-define linkonce_odr hidden {words} @{_name(lanes)}({floats} %x) alwaysinline {{
-  %narrow = fptrunc {floats} %x to {halves}
-  %words = bitcast {halves} %narrow to {words}
-  ret {words} %words
+{header} @{_along(lanes)}({vector("float", 2 * lanes)} %x) alwaysinline {{
+  %narrow = fptrunc {vector("float", 2 * lanes)} %x to {vector("bfloat", 2 * lanes)}
+  %words = bitcast {vector("bfloat", 2 * lanes)} %narrow to {vector("i32")}
+  ret {vector("i32")} %words
+}}
+{header} @{_beside(lanes)}({vector("float")} %low, {vector("float")} %high) alwaysinline {{
+  %narrow0 = fptrunc {vector("float")} %low to {vector("bfloat")}
+  %narrow1 = fptrunc {vector("float")} %high to {vector("bfloat")}
+  %bits0 = bitcast {vector("bfloat")} %narrow0 to {vector("i16")}
+  %bits1 = bitcast {vector("bfloat")} %narrow1 to {vector("i16")}
+  %wide0 = zext {vector("i16")} %bits0 to {vector("i32")}
+  %wide1 = zext {vector("i16")} %bits1 to {vector("i32")}
+  %upper = shl {vector("i32")} %wide1, <{shifts}>
+  %words = or {vector("i32")} %wide0, %upper
+  ret {vector("i32")} %words
 }}
 """
 
 
-def _name(lanes: int) -> str:
-    return f"sam3port_pairs_bfloat16_{lanes}"
+def _along(lanes: int) -> str:
+    return f"sam3port_pairs_along_{lanes}"
+
+
+def _beside(lanes: int) -> str:
+    return f"sam3port_pairs_beside_{lanes}"
 
 
 def narrowed(array: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:

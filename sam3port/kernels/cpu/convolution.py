@@ -306,7 +306,7 @@ def _emit_panels(
         if batch * panels < 4 * unit.cores:
             block_strips = emit.ceildiv(strips, min(strips, emit.ceildiv(4 * unit.cores, batch * panels)))
     windows, row_blocks = emit.ceildiv(panels, width), emit.ceildiv(strips, block_strips)
-    with tasks(batch * windows * row_blocks) as task:
+    with operands.instructions(unit), tasks(batch * windows * row_blocks) as task:
         item = emit.bind(task // row_blocks // windows)
         left = emit.bind((task // row_blocks % windows) * width)
         first_strip = emit.bind((task % row_blocks) * block_strips)

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,13 @@ from sam3port.kernels.cpu.vector_unit import VectorUnit
 
 Element = Callable[[Expr], Expr]
 """``k -> `` the float32 (or vector of them, along another axis) at step k."""
+
+
+def instructions(unit: VectorUnit, *others: int) -> contextlib.AbstractContextManager[None]:
+    """Within it, vectors of up to `unit.lanes` words can be made, or as many as `others` say; one word anywhere."""
+    if not unit.pairs:
+        return contextlib.nullcontext()
+    return bfloat16.imported([*(1 << power for power in range(1, unit.lanes.bit_length())), *others])
 
 
 def words(depth: Dim, unit: VectorUnit) -> Dim:
@@ -88,12 +96,15 @@ def host_words(array: npt.NDArray[np.float32], axis: int, unit: VectorUnit) -> n
 
 
 def _pair(depth: Dim, at: Expr, element: Element, lanes: int) -> Expr:
-    low = bfloat16.rounded_bits(element(2 * at), lanes)
     even = isinstance(depth, int) and depth % 2 == 0
     # Beyond an odd depth: any element that is there, and zero made of it.
     second = 2 * at + 1 if even else tirx.min(2 * at + 1, depth - 1)
-    high = bfloat16.rounded_bits(element(second), lanes)
-    if not even:
-        there = tirx.Select(2 * at + 1 < depth, tirx.IntImm("uint32", 0xFFFFFFFF), tirx.IntImm("uint32", 0))
-        high = tirx.bitwise_and(high, emit.broadcast(there, lanes))
-    return bfloat16.pair(low, high, lanes)
+    low, high = element(2 * at), element(second)
+    if lanes == 1:
+        word = bfloat16.pair(*(bfloat16.rounded_bits(half, 1) for half in (low, high)))
+    else:
+        word = bfloat16.pairs_beside(low, high, lanes)
+    if even:
+        return word
+    there = tirx.Select(2 * at + 1 < depth, tirx.IntImm("uint32", 0xFFFFFFFF), tirx.IntImm("uint32", 0xFFFF))
+    return tirx.bitwise_and(word, emit.broadcast(there, lanes))

@@ -65,7 +65,7 @@ def emit_product(
     packs_rows = block_tiles >= 4 or unit.dtype != "float32"
     count = blocks * groups if batch is None else batch * blocks * groups
 
-    with tasks(count) as task:
+    with operands.instructions(unit), tasks(count) as task:
         item: list[Any] = [] if batch is None else [task // (blocks * groups)]
         first_row = emit.bind(((task // groups) % blocks if batch is not None else task // groups) * block_rows)
         first_panel = emit.bind((task % groups) * group_panels)
