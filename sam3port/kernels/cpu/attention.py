@@ -166,22 +166,11 @@ class _Attention:
         packed_values = emit.scratch((self.tasks_outer * self.panels * self.panel_words * self.padded_values,), dtype)
         with operands.instructions(self.unit, self.panel_words):
             self._pack(k, v, rotations, packed_keys, packed_values)
-            self._attend(q, rotations, bias, out, packed_keys, packed_values)
-
-    def _attend(
-        self,
-        q: Buffer,
-        rotations: Buffer | None,
-        bias: Buffer | None,
-        out: Buffer,
-        packed_keys: Buffer,
-        packed_values: Buffer,
-    ) -> None:
-        scales = powers.imported() if self.unit.scales else contextlib.nullcontext()
-        with tasks(self.tasks_outer * self.query_blocks) as task, scales:
-            outer = emit.bind(task // self.query_blocks)
-            first = emit.bind((task % self.query_blocks) * (self.strips * self.scores.rows))
-            self._query_block(q, rotations, bias, out, packed_keys, packed_values, outer, first)
+            scales = powers.imported() if self.unit.scales else contextlib.nullcontext()
+            with tasks(self.tasks_outer * self.query_blocks) as task, scales:
+                outer = emit.bind(task // self.query_blocks)
+                first = emit.bind((task % self.query_blocks) * (self.strips * self.scores.rows))
+                self._query_block(q, rotations, bias, out, packed_keys, packed_values, outer, first)
 
     def _operand_at(self, operand: int, batch: Expr, head: Expr, row: Expr, feature: Expr) -> list[Expr]:
         """Where an element of q (0), k (1) or v (2) is."""

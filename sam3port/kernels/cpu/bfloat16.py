@@ -58,9 +58,9 @@ def widen(bits: Expr, lanes: int) -> Expr:
     return tirx.reinterpret(emit.vector_type(lanes), upper)
 
 
-def pair(low: Expr, high: Expr, lanes: int = 1) -> Expr:
+def pair(low: Expr, high: Expr) -> Expr:
     """uint32: two rounded numbers (as `rounded_bits`), `low` in the lower half."""
-    return tirx.bitwise_or(tirx.shift_right(low, _number(16, lanes)), high)
+    return tirx.bitwise_or(tirx.shift_right(low, _number(16, 1)), high)
 
 
 def imported(widths: Iterable[int]) -> contextlib.AbstractContextManager[None]:

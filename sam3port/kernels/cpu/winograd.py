@@ -188,9 +188,9 @@ def _spread(scheme: Scheme, element: Callable[[int, int], Any], rounded: Callabl
     Args:
         element: ``(line, column) -> weight`` in float64.
     """
-    wide = "float64"
     by_column = [
-        [rounded(value).astype(wide) for value in scheme.weights([element(y, x) for y in range(3)])] for x in range(3)
+        [rounded(value).astype("float64") for value in scheme.weights([element(y, x) for y in range(3)])]
+        for x in range(3)
     ]
     return [
         rounded(value)

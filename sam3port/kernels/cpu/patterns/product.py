@@ -51,11 +51,9 @@ def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedule
         else:
             function = matmul_func(batch, own, n, k, unit, transpose_b=transposed is not None, schedule=schedule)
         kernel = builder.add_func(marked(function, schedule, workload), "batched_matmul")
-        right = (
-            g.reshaped(builder, new(b if transposed is None else transposed.args[0]), (batch, n, k))
-            if few or transposed is not None
-            else g.reshaped(builder, new(b), (batch, k, n))
-        )
+        along_k = few or transposed is not None
+        source = new(b if transposed is None else transposed.args[0])
+        right = g.reshaped(builder, source, (batch, n, k) if along_k else (batch, k, n))
         arguments = [g.reshaped(builder, new(a), (batch, m, k)), right]
         flat = (batch, m, n)
         result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType(flat, "float32")))
