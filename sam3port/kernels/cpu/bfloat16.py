@@ -59,8 +59,8 @@ def widen(bits: Expr, lanes: int) -> Expr:
 
 
 def pair(low: Expr, high: Expr) -> Expr:
-    """uint32: two rounded numbers (as `rounded_bits`), `low` in the lower half."""
-    return tirx.bitwise_or(tirx.shift_right(low, _number(16, 1)), high)
+    """uint32: two float32 rounded to bfloat16, `low` in the lower half."""
+    return tirx.bitwise_or(tirx.shift_right(rounded_bits(low, 1), _number(16, 1)), rounded_bits(high, 1))
 
 
 def imported(widths: Iterable[int]) -> contextlib.AbstractContextManager[None]:

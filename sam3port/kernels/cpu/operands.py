@@ -75,8 +75,7 @@ def words_along(unit: VectorUnit, at: Expr, load: Callable[[Expr, int], Expr], l
     """
     if unit.pairs:
         if lanes == 1:
-            low, high = (bfloat16.rounded_bits(load(2 * at + half, 1), 1) for half in (0, 1))
-            return bfloat16.pair(low, high)
+            return bfloat16.pair(load(2 * at, 1), load(2 * at + 1, 1))
         return bfloat16.pairs_along(load(2 * at, 2 * lanes), lanes)
     return bfloat16.rounded(load(at, lanes), lanes) if unit.widens else load(at, lanes)
 
@@ -100,10 +99,7 @@ def _pair(depth: Dim, at: Expr, element: Element, lanes: int) -> Expr:
     # Beyond an odd depth: any element that is there, and zero made of it.
     second = 2 * at + 1 if even else tirx.min(2 * at + 1, depth - 1)
     low, high = element(2 * at), element(second)
-    if lanes == 1:
-        word = bfloat16.pair(*(bfloat16.rounded_bits(half, 1) for half in (low, high)))
-    else:
-        word = bfloat16.pairs_beside(low, high, lanes)
+    word = bfloat16.pair(low, high) if lanes == 1 else bfloat16.pairs_beside(low, high, lanes)
     if even:
         return word
     there = tirx.Select(2 * at + 1 < depth, tirx.IntImm("uint32", 0xFFFFFFFF), tirx.IntImm("uint32", 0xFFFF))

@@ -36,8 +36,6 @@ def sam3port_converters() -> list[Converter]:
         linear.CONVERTER,
         matmul.MATMUL,
         matmul.BMM,
-        matmul.MM,
-        matmul.ADDMM,
         pow_scalar.CONVERTER,
         roi_align.CONVERTER,
         scaled_dot_product_attention.CONVERTER,
