@@ -86,7 +86,11 @@ def test_what_is_shipped_are_outcomes_one_for_a_workload() -> None:
     assert all(file.stem == record.machine.mcpu for file, record in SHIPPED)
 
 
-@pytest.mark.parametrize("record", [record for _, record in SHIPPED if record.tuned], ids=lambda each: each.workload)
+@pytest.mark.parametrize(
+    "record",
+    [record for _, record in SHIPPED if record.tuned],
+    ids=lambda each: f"{each.machine.mcpu} {each.workload}",
+)
 def test_kernels_take_what_is_shipped(record: Record) -> None:
     """A schedule that had gone stale, by a renamed field or a new check, would be passed over without a word."""
     machine = record.machine
