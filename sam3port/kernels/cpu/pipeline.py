@@ -14,6 +14,7 @@ from sam3port.kernels.cpu.default_schedule import default_schedule
 from sam3port.kernels.cpu.dispatch import dispatch, find
 from sam3port.kernels.cpu.legalise import LEGALISATIONS
 from sam3port.kernels.cpu.tuned import TUNED, UNTUNED, TunedSchedules
+from sam3port.kernels.cpu.unread import leave_out_unread
 from sam3port.kernels.cpu.vector_unit import vector_unit
 from sam3port.kernels.cpu.workloads import Workload
 
@@ -99,6 +100,7 @@ def _tidied() -> list[tvm.transform.Pass]:
     """What makes equal work look equal."""
     return [
         relax.transform.CanonicalizeBindings(),
+        leave_out_unread(),
         relax.transform.EliminateCommonSubexpr(),
         relax.transform.DeadCodeElimination(),
     ]
