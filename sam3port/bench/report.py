@@ -89,6 +89,8 @@ def markdown(runs: Sequence[BenchRun], tables: dict[str, Results]) -> str:
         "*opened*: from the start of the process until it can compute, compilation and packing included where they"
         " happen then.",
         "*peak memory*: of the process while it computes.",
+        "*GFLOP/s*, *of FMA limit*: by the operations of the exported program; who leaves out what nobody reads, or"
+        " multiplies less often, may pass 100%.",
         "*torch*: upstream as it is (portability patches only). *inductor*: `torch.compile` of the program that the"
         " port is built from, weights frozen. *onnxruntime*, *openvino*: the same program through"
         " `torch.onnx.export`.",
