@@ -148,3 +148,15 @@ def test_a_matrixs_rows_are_its_products_rows() -> None:
     mod = imported(function, *given)
     assert narrowed(mod) == [1, 1]
     agrees(mod, function, *given)
+
+
+@pytest.mark.parametrize("x", [draw(LAYERS, LAYERS), draw(LAYERS, LAYERS, LAYERS)], ids=["matrix", "matrices"])
+@pytest.mark.parametrize("computed", [False, True])
+def test_an_operand_times_itself(x: Tensor, computed: bool) -> None:
+    def function(x: Tensor) -> Tensor:
+        left = x.sigmoid() if computed else x
+        return (torch.matmul(left, left) + left)[2]
+
+    mod = imported(function, x)
+    assert narrowed(mod) == [1]
+    agrees(mod, function, x)

@@ -6,7 +6,7 @@ Upstream computes boxes and scores from the queries of all six decoder layers an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import tvm
@@ -26,6 +26,16 @@ _ELEMENTWISE: Final = {
         *("nn.relu", "nn.gelu", "nn.gelu_tanh", "nn.silu"),
     )
 }
+
+_APART: Final[Mapping[str, Callable[[Any], Sequence[Any] | None]]] = {
+    "relax.strided_slice": lambda call: [axis.value for axis in call.args[1].fields],
+    "relax.squeeze": lambda call: call.attrs.axis,
+    "relax.expand_dims": lambda call: call.attrs.axis,
+    "relax.concat": lambda call: [call.attrs.axis],
+    "relax.nn.layer_norm": lambda call: call.attrs.axes,
+    "relax.nn.softmax": lambda call: [call.attrs.axis],
+}
+"""Operators that mix, add or take away these axes only, of their first argument; None: it is not said which."""
 
 
 def leave_out_unread() -> tvm.transform.Pass:
@@ -53,7 +63,7 @@ def _read_alone(graph: Graph) -> dict[Var, int]:
     """The index of axis 0 that is all that is read of a variable which can be computed for it alone."""
     found: dict[Var, int] = {}
     for var, value in reversed(graph.bindings):
-        if not _followed(value):
+        if not any(_follows(value)):
             continue
         indices = {_index_read(graph, user, var, found) for user in graph.users(var)}
         index = indices.pop() if len(indices) == 1 else None
@@ -72,56 +82,46 @@ def _index_read(graph: Graph, user: Var | None, var: Var, found: dict[Var, int])
     if user not in found:
         return None
     call = graph.definition(user)
-    followed = _followed(call)
-    reads = [operand for operand in _operands(call) if operand.same_as(var)]
-    return found[user] if len(reads) == sum(operand.same_as(var) for operand in followed) else None
+    places = zip(_operands(call), _follows(call), strict=True)
+    return found[user] if all(follows for operand, follows in places if operand.same_as(var)) else None
 
 
 def _operands(call: Any) -> list[Expr]:
+    """The arguments of a call, tuples as their fields."""
     fields = [list(each.fields) if isinstance(each, relax.Tuple) else [each] for each in call.args]
     return [operand for each in fields for operand in each]
 
 
-def _followed(call: Any) -> list[Expr]:
-    """The operands of which index i of axis 0, and no other, makes index i of axis 0 of the result; [] if others do.
+def _follows(call: Any) -> list[bool]:
+    """For each of its `_operands`: whether index i of its axis 0, and no other, goes into index i of the result's.
 
-    Operands that are the same for all of them are not among these.
+    The others are the same for all of them. Empty where index i is made of other indices, too.
     """
     shape = g.shape_of(call)
     if not isinstance(call, relax.Call) or not isinstance(call.op, Op) or not shape:
         return []
     if not isinstance(shape[0], int) or shape[0] < 2:
         return []
-    name = call.op.name
+    operands, name = _operands(call), call.op.name
     if name in _ELEMENTWISE or name == "relax.matmul":
-        operands = list(call.args)
-        if name == "relax.matmul" and len(shape) < 3:  # axis 0 are rows of the left operand
-            operands = operands[:1]
-        return _leading(operands, shape)
-    apart = {
-        "relax.strided_slice": lambda: [int(axis.value) for axis in call.args[1].fields],
-        "relax.squeeze": lambda: None if call.attrs.axis is None else list(call.attrs.axis),
-        "relax.expand_dims": lambda: list(call.attrs.axis),
-        "relax.concat": lambda: [call.attrs.axis],
-        "relax.nn.layer_norm": lambda: list(call.attrs.axes),
-        "relax.nn.softmax": lambda: [call.attrs.axis],
-    }
-    axes = apart[name]() if name in apart else None
-    if axes is None:
+        whole = [_has_all_of(operand, shape) for operand in operands]
+        # Axis 0 of a plain matrix product are rows of the left operand; the right one has as many by chance.
+        return [whole[0], False] if name == "relax.matmul" and len(shape) < 3 else whole
+    if name not in _APART:
         return []
-    first = call.args[0]
-    fields = list(first.fields) if isinstance(first, relax.Tuple) else [first]
+    axes = _APART[name](call)
     # A removed axis is counted in the operand, an added one in the result.
-    rank = len(shape) if name == "relax.expand_dims" else len(g.shape_of(fields[0]) or ())
-    if any(int(axis) % rank == 0 for axis in axes):
+    rank = len(shape) if name == "relax.expand_dims" else len(g.shape_of(operands[0]) or ())
+    if axes is None or any(int(axis) % rank == 0 for axis in axes):
         return []
-    return fields
+    count = len(call.args[0].fields) if isinstance(call.args[0], relax.Tuple) else 1
+    return [place < count for place in range(len(operands))]
 
 
-def _leading(operands: Sequence[Expr], shape: g.Shape) -> list[Expr]:
-    """Those of `operands` that have all axes of the result, the first one in full."""
-    sizes = [(operand, g.shape_of(operand)) for operand in operands]
-    return [operand for operand, size in sizes if size and len(size) == len(shape) and size[0] == shape[0]]
+def _has_all_of(operand: Expr, shape: g.Shape) -> bool:
+    """Whether an operand has as many axes as the result, and an axis 0 as long."""
+    size = g.shape_of(operand)
+    return size is not None and len(size) == len(shape) and size[0] == shape[0]
 
 
 @mutator
@@ -151,13 +151,13 @@ class _Narrower(PyExprMutator):  # type: ignore[misc]
         return value.args[0] in self._read and [int(axis.value) for axis in value.args[1].fields] == [0]
 
     def _narrowed(self, call: Any, index: int) -> Expr:
-        followed = _followed(call)
+        follows = iter(_follows(call))
 
         def operand(given: Expr) -> Expr:
             if isinstance(given, relax.Tuple):
                 return relax.Tuple([operand(field) for field in given.fields])
             new = self.visit_expr(given)
-            if given in self._read or not any(given.same_as(each) for each in followed):
+            if not next(follows) or given in self._read:
                 return new
             return self.builder_.emit(relax.op.strided_slice(new, [0], [index], [index + 1]))
 
