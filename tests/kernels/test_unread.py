@@ -150,6 +150,20 @@ def test_a_matrixs_rows_are_its_products_rows() -> None:
     agrees(mod, function, *given)
 
 
+def test_a_tuple_that_has_a_name() -> None:
+    """As another importer may hand parts on: not taken apart, and no reason to fail."""
+    builder = relax.BlockBuilder()
+    x = relax.Var("x", relax.TensorType((LAYERS, WIDTH), "float32"))
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            parts = builder.emit(relax.op.split(relax.op.sigmoid(x), 2, 1))
+            beside = builder.emit(relax.op.concat(parts, 1))
+            taken = builder.emit_output(relax.op.strided_slice(beside, [0], [2], [3]))
+        builder.emit_func_output(taken)
+    mod = builder.get()
+    tvm.ir.assert_structural_equal(leave_out_unread()(mod), mod)
+
+
 @pytest.mark.parametrize("x", [draw(LAYERS, LAYERS), draw(LAYERS, LAYERS, LAYERS)], ids=["matrix", "matrices"])
 @pytest.mark.parametrize("computed", [False, True])
 def test_an_operand_times_itself(x: Tensor, computed: bool) -> None:

@@ -16,7 +16,7 @@ from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Var
-from sam3port.kernels.cpu.patterns.slices import index_of
+from sam3port.kernels.cpu.patterns.slices import index_of, ints_of
 
 _ELEMENTWISE: Final = {
     f"relax.{name}"
@@ -28,7 +28,7 @@ _ELEMENTWISE: Final = {
 }
 
 _APART: Final[Mapping[str, Callable[[Any], Sequence[Any] | None]]] = {
-    "relax.strided_slice": lambda call: [axis.value for axis in call.args[1].fields],
+    "relax.strided_slice": lambda call: ints_of(call.args[1]),
     "relax.squeeze": lambda call: call.attrs.axis,
     "relax.expand_dims": lambda call: call.attrs.axis,
     "relax.concat": lambda call: [call.attrs.axis],
@@ -109,10 +109,12 @@ def _follows(call: Any) -> list[bool]:
         return [whole[0], False] if name == "relax.matmul" and len(shape) < 3 else whole
     if name not in _APART:
         return []
-    axes = _APART[name](call)
+    axes, first = _APART[name](call), g.shape_of(operands[0])
+    if axes is None or first is None:  # a tuple that has a name has no shape
+        return []
     # A removed axis is counted in the operand, an added one in the result.
-    rank = len(shape) if name == "relax.expand_dims" else len(g.shape_of(operands[0]) or ())
-    if axes is None or any(int(axis) % rank == 0 for axis in axes):
+    rank = len(shape) if name == "relax.expand_dims" else len(first)
+    if any(int(axis) % rank == 0 for axis in axes):
         return []
     count = len(call.args[0].fields) if isinstance(call.args[0], relax.Tuple) else 1
     return [place < count for place in range(len(operands))]
@@ -148,7 +150,7 @@ class _Narrower(PyExprMutator):  # type: ignore[misc]
         """Whether `value` is the one index of what has no other by now."""
         if not isinstance(value, relax.Call) or getattr(value.op, "name", "") != "relax.strided_slice":
             return False
-        return value.args[0] in self._read and [int(axis.value) for axis in value.args[1].fields] == [0]
+        return value.args[0] in self._read and ints_of(value.args[1]) == [0]
 
     def _narrowed(self, call: Any, index: int) -> Expr:
         follows = iter(_follows(call))

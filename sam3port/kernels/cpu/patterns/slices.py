@@ -27,7 +27,7 @@ def index_of(graph: Graph, expr: Expr) -> Index | None:
     call = graph.call(expr, "relax.strided_slice")
     if call is None or len(call.args) < 4:
         return None
-    axes, begins, ends, *strides = (_ints(argument) for argument in call.args[1:5])
+    axes, begins, ends, *strides = (ints_of(argument) for argument in call.args[1:5])
     shape = g.shape_of(call.args[0])
     if shape is None or axes is None or begins is None or ends is None or strides not in ([], [[1]]):
         return None
@@ -76,7 +76,8 @@ def behind_views(graph: Graph, expr: Expr) -> Expr:
     return graph.behind(expr, "relax.reshape", "relax.squeeze", "relax.expand_dims")
 
 
-def _ints(argument: Any) -> list[int] | None:
+def ints_of(argument: Any) -> list[int] | None:
+    """The values of a tuple of constants, None if there are others in it."""
     values = list(argument) if not hasattr(argument, "fields") else list(argument.fields)
     if not all(isinstance(value, tirx.IntImm) for value in values):
         return None
