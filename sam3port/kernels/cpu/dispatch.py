@@ -7,18 +7,18 @@ from typing import Any
 
 import tvm
 from tvm import relax
-from tvm.relax.expr_functor import PyExprMutator, mutator
 from tvm.target import Target
 
 from sam3port.kernels.cpu.patterns.attention import match_attention
 from sam3port.kernels.cpu.patterns.channel_norm import match_channel_norm
 from sam3port.kernels.cpu.patterns.convolution import match_convolution, match_transposed_convolution
 from sam3port.kernels.cpu.patterns.depthwise import match_depthwise
-from sam3port.kernels.cpu.patterns.graph import Graph, Replacement, Var
+from sam3port.kernels.cpu.patterns.graph import Emit, Graph, Replacement, Var
 from sam3port.kernels.cpu.patterns.linear import match_linear
 from sam3port.kernels.cpu.patterns.normalisation import match_normalisation
 from sam3port.kernels.cpu.patterns.product import match_product
 from sam3port.kernels.cpu.patterns.roi_align import match_roi_align
+from sam3port.kernels.cpu.rewrite import rewritten
 from sam3port.kernels.cpu.tuned import UNTUNED, TunedSchedules
 from sam3port.kernels.cpu.vector_unit import VectorUnit, vector_unit
 
@@ -36,23 +36,6 @@ MATCHERS: tuple[Matcher, ...] = (
     match_roi_align,
 )
 """In order of preference: the last product of an attention is a matmul, too."""
-
-
-@mutator
-class _Replacer(PyExprMutator):  # type: ignore[misc]
-    def __init__(self, mod: tvm.IRModule, replacements: dict[Any, Replacement]) -> None:
-        super().__init__(mod)
-        self._replacements = replacements
-
-    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
-        replacement = self._replacements.get(binding.var)
-        if replacement is None:
-            super().visit_var_binding_(binding)
-            return
-        value = replacement.emit(self.builder_, self.visit_expr)
-        keep = isinstance(binding.var, relax.DataflowVar)
-        new = self.builder_.emit(value) if keep else self.builder_.emit_output(value)
-        self.set_var_remap(binding.var, new)
 
 
 def find(function: relax.Function, unit: VectorUnit, tuned: TunedSchedules = UNTUNED) -> list[Replacement]:
@@ -82,15 +65,9 @@ def dispatch(target: Target, tuned: TunedSchedules = UNTUNED, dtype: str = "floa
     unit = vector_unit(target, dtype)
 
     def transform(mod: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
-        for name, function in list(mod.functions_items()):
-            if not isinstance(function, relax.Function):
-                continue
-            replacements = {replacement.var: replacement for replacement in find(function, unit, tuned)}
-            if not replacements:
-                continue
-            replacer = _Replacer(mod, replacements)
-            replacer.builder_.update_func(name, replacer.visit_expr(function))
-            mod = replacer.builder_.get()
-        return relax.transform.DeadCodeElimination()(mod)
+        def kernels(function: relax.Function) -> dict[Var, Emit]:
+            return {place.var: place.emit for place in find(function, unit, tuned)}
+
+        return relax.transform.DeadCodeElimination()(rewritten(mod, kernels))
 
     return tvm.transform.module_pass(transform, opt_level=0, name="sam3port.cpu.dispatch")

@@ -12,11 +12,11 @@ from typing import Any, Final
 import tvm
 from tvm import relax
 from tvm.ir import Op
-from tvm.relax.expr_functor import PyExprMutator, mutator
 
 from sam3port.kernels.cpu.patterns import graph as g
-from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Var
+from sam3port.kernels.cpu.patterns.graph import Emit, Expr, Graph, Var
 from sam3port.kernels.cpu.patterns.slices import index_of, ints_of
+from sam3port.kernels.cpu.rewrite import rewritten
 
 _ELEMENTWISE: Final = {
     f"relax.{name}"
@@ -45,18 +45,20 @@ def leave_out_unread() -> tvm.transform.Pass:
     """
 
     def transform(mod: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
-        for name, function in list(mod.functions_items()):
-            if not isinstance(function, relax.Function):
-                continue
-            read = _read_alone(Graph(function))
-            if not read:
-                continue
-            narrower = _Narrower(mod, read)
-            narrower.builder_.update_func(name, narrower.visit_expr(function))
-            mod = narrower.builder_.get()
-        return mod
+        return rewritten(mod, _values)
 
     return tvm.transform.module_pass(transform, opt_level=0, name="sam3port.cpu.leave_out_unread")
+
+
+def _values(function: relax.Function) -> dict[Var, Emit]:
+    graph = Graph(function)
+    found = _read_alone(graph)
+    values = {var: _narrowed(graph.definition(var), index, found) for var, index in found.items()}
+    for var, _ in graph.bindings:
+        taken = index_of(graph, var)
+        if taken is not None and taken.axis == 0 and taken.source in found:
+            values[var] = _taken(taken.source)
+    return values
 
 
 def _read_alone(graph: Graph) -> dict[Var, int]:
@@ -126,41 +128,24 @@ def _has_all_of(operand: Expr, shape: g.Shape) -> bool:
     return size is not None and len(size) == len(shape) and size[0] == shape[0]
 
 
-@mutator
-class _Narrower(PyExprMutator):  # type: ignore[misc]
-    """Computes variables for one index of axis 0, which is of length 1 then."""
+def _narrowed(call: Any, index: int, found: dict[Var, int]) -> Emit:
+    """`call` for that index of axis 0 alone, which is of length 1 then."""
 
-    def __init__(self, mod: tvm.IRModule, read: dict[Var, int]) -> None:
-        super().__init__(mod)
-        self._read = read
-
-    def visit_var_binding_(self, binding: relax.VarBinding) -> None:
-        value, index = binding.value, self._read.get(binding.var)
-        if index is not None:
-            new = self._narrowed(value, index)
-        elif self._is_taken(value):
-            new = self.visit_expr(value.args[0])
-        else:
-            super().visit_var_binding_(binding)
-            return
-        keep = isinstance(binding.var, relax.DataflowVar)
-        self.set_var_remap(binding.var, self.builder_.emit(new) if keep else self.builder_.emit_output(new))
-
-    def _is_taken(self, value: Any) -> bool:
-        """Whether `value` is the one index of what has no other by now."""
-        if not isinstance(value, relax.Call) or getattr(value.op, "name", "") != "relax.strided_slice":
-            return False
-        return value.args[0] in self._read and ints_of(value.args[1]) == [0]
-
-    def _narrowed(self, call: Any, index: int) -> Expr:
+    def emit(builder: relax.BlockBuilder, new: Callable[[Expr], Expr]) -> Expr:
         follows = iter(_follows(call))
 
         def operand(given: Expr) -> Expr:
             if isinstance(given, relax.Tuple):
                 return relax.Tuple([operand(field) for field in given.fields])
-            new = self.visit_expr(given)
-            if not next(follows) or given in self._read:
-                return new
-            return self.builder_.emit(relax.op.strided_slice(new, [0], [index], [index + 1]))
+            if not next(follows) or given in found:
+                return new(given)
+            return builder.emit(relax.op.strided_slice(new(given), [0], [index], [index + 1]))
 
         return relax.Call(call.op, [operand(each) for each in call.args], call.attrs, call.ty_args)
+
+    return emit
+
+
+def _taken(source: Var) -> Emit:
+    """A slice of the one index of what has no other by now."""
+    return lambda _builder, new: new(source)
