@@ -18,6 +18,7 @@ from sam3port.kernels.cpu.depthwise import DepthwiseSpec, depthwise_func
 from sam3port.kernels.cpu.matmul import matmul_func
 from sam3port.kernels.cpu.roi_align import RoiAlignSpec, roi_align_func
 from sam3port.kernels.cpu.schedules import linear_schedule
+from sam3port.kernels.cpu.transposed_convolution import transposed_convolution_func
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 from tests.kernels.running import HOST, UNIT, Array, random
 from tests.kernels.stand_in import PAIRED, WIDENED
@@ -46,7 +47,7 @@ def products(unit: VectorUnit) -> dict[str, Call]:
         "matmul": Call(matmul_func(3, 101, 37, 71, unit), [random(5, 3, 101, 71), random(6, 3, 71, 37)], (3, 101, 37)),
         "convolution": Call(convolution.convolution_func(spec, unit), [image, filters], (1, 20, spec.pixels)),
         "transposed_convolution": Call(
-            convolution.transposed_convolution_func(1, 9, (31, 37), 20, (2, 2), unit),
+            transposed_convolution_func(1, 9, (31, 37), 20, (2, 2), unit),
             [image.reshape(1, 9, -1), enlarging],
             (1, 20, 62, 74),
         ),

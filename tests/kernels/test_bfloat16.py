@@ -17,6 +17,7 @@ from sam3port.kernels.cpu import bfloat16, emit, gemm
 from sam3port.kernels.cpu import convolution as convolutions
 from sam3port.kernels.cpu.convolution import ConvolutionSpec
 from sam3port.kernels.cpu.matmul import matmul_func
+from sam3port.kernels.cpu.transposed_convolution import transposed_convolution_func
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 from tests.kernels.running import UNIT, Array, assert_as_exact, compile_function, random, run
 from tests.kernels.stand_in import PAIRED, WIDENED, stand_in
@@ -172,7 +173,7 @@ def test_convolution(
 @pytest.mark.parametrize(("channels", "features", "kernel"), [(1, 1, (2, 2)), (33, 12, (2, 2)), (130, 7, (3, 2))])
 def test_transposed_convolution(channels: int, features: int, kernel: tuple[int, int], unit: VectorUnit) -> None:
     x, weight, bias = random(0, 2, channels, 5, 9), random(1, channels, features, *kernel), random(2, features)
-    function = convolutions.transposed_convolution_func(2, channels, (5, 9), features, kernel, unit, ("add_vector",))
+    function = transposed_convolution_func(2, channels, (5, 9), features, kernel, unit, ("add_vector",))
     shape = (2, features, 5 * kernel[0], 9 * kernel[1])
     ours = run(function, [x.reshape(2, channels, -1), convolutions.pack_transposed(weight, unit), bias], shape)
 

@@ -9,6 +9,7 @@ import pytest
 
 from sam3port.kernels.cpu import convolution as kernels
 from sam3port.kernels.cpu.convolution import ConvolutionSpec
+from sam3port.kernels.cpu.transposed_convolution import transposed_convolution_func
 from tests.kernels.running import UNIT, assert_as_exact, random, run
 
 torch = pytest.importorskip("torch")
@@ -79,12 +80,20 @@ def test_convolution(
         (2, 16, (8, 8), 12, (2, 2), ("add_vector", "gelu")),
         (1, 300, (6, 11), 5, (2, 2), ()),
         (1, 5, (9, 16), 4, (3, 4), ("multiply_vector", "relu")),
+        (1, 7, (3, 72), 5, (2, 2), ("add_vector", "add_tensor", "gelu")),
+        (2, 130, (2, 24), 3, (2, 2), ("add_vector", "relu", "multiply_tensor")),
+        (1, 9, (5, 48), 11, (1, 2), ("add_tensor",)),
+        (1, 4, (4, 16), 3, (2, 1), ("add_vector", "add_tensor")),
+        (1, 6, (3, 32), 2, (2, 3), ("add_vector", "sigmoid", "add_tensor")),
+        (1, 3, (3, 5), 4, (2, 2), ("add_tensor", "gelu")),
+        (1, 3, (2, 16), 2, (1, 5), ("add_vector", "add_tensor")),
     ],
 )
 def test_transposed_convolution(
     batch: int, channels: int, size: tuple[int, int], features: int, kernel: tuple[int, int], steps: tuple[str, ...]
 ) -> None:
     x, weight, bias = random(0, batch, channels, *size), random(1, channels, features, *kernel), random(2, features)
+    residual = random(3, batch, features, size[0] * kernel[0], size[1] * kernel[1])
 
     def reference(dtype: Any) -> Any:
         tensor = lambda array: torch.from_numpy(array).to(dtype)  # noqa: E731
@@ -93,8 +102,11 @@ def test_transposed_convolution(
             value = {
                 "add_vector": lambda v: v + tensor(bias)[:, None, None],
                 "multiply_vector": lambda v: v * tensor(bias)[:, None, None],
+                "add_tensor": lambda v: v + tensor(residual),
+                "multiply_tensor": lambda v: v * tensor(residual),
                 "relu": torch.relu,
                 "gelu": functional.gelu,
+                "sigmoid": torch.sigmoid,
             }[step](value)
         return value.numpy()
 
@@ -102,8 +114,8 @@ def test_transposed_convolution(
     np.testing.assert_array_equal(
         run(kernels.pack_transposed_func(channels, features, kernel, UNIT), [weight], packed.shape), packed
     )
-    function = kernels.transposed_convolution_func(batch, channels, size, features, kernel, UNIT, steps)
-    operands = [bias] * sum("_" in step for step in steps)
+    function = transposed_convolution_func(batch, channels, size, features, kernel, UNIT, steps)
+    operands = [residual if step.endswith("tensor") else bias for step in steps if "_" in step]
     exact = reference(torch.float64)
     ours = run(function, [x.reshape(batch, channels, -1), packed, *operands], exact.shape)
     assert_as_exact(ours, reference(torch.float32), exact, ratio=3.0)

@@ -621,6 +621,24 @@ class TestConvolution:
         )
         assert called(mod) == ["pack_transposed", "transposed_convolution_add_vector_gelu"]
 
+    @pytest.mark.parametrize(("width", "fused"), [(48, True), (7, False)])
+    def test_transposed_with_a_finer_map_added(self, width: int, fused: bool) -> None:
+        """As mask decoders do; lines of odd width are not written as vectors, and left to the general rule."""
+
+        def build(emit: Any, x: Any, finer: Any, w: Any, b: Any) -> Any:
+            product = emit(op.add(emit(op.nn.conv2d_transpose(x, w, strides=2)), emit(op.reshape(b, (1, 6, 1, 1)))))
+            return emit(op.nn.gelu(emit(op.add(product, finer))))
+
+        functional = torch.nn.functional
+        mod = check(
+            [(2, 4, 5, width), (2, 6, 10, 2 * width)],
+            [(4, 6, 2, 2), (6,)],
+            build,
+            lambda x, finer, w, b: functional.gelu(functional.conv_transpose2d(x, w, b, stride=2) + finer),
+        )
+        steps = "add_vector_add_tensor_gelu" if fused else "add_vector"
+        assert called(mod) == ["pack_transposed", f"transposed_convolution_{steps}"]
+
     def test_groups_and_overlaps_are_left_alone(self) -> None:
         functional = torch.nn.functional
         mod = check(

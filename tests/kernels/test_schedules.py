@@ -16,6 +16,7 @@ from sam3port.kernels.cpu.attention import AttentionSpec, attention_func
 from sam3port.kernels.cpu.convolution import ConvolutionSpec
 from sam3port.kernels.cpu.matmul import matmul_func
 from sam3port.kernels.cpu.schedules import AttentionSchedule, ProductSchedule
+from sam3port.kernels.cpu.transposed_convolution import transposed_convolution_func
 from sam3port.kernels.cpu.vector_unit import VectorUnit, vector_unit
 from sam3port.kernels.cpu.workloads import (
     AttentionWork,
@@ -172,9 +173,7 @@ def test_transposed_convolution(channels: int, features: int, size: int, data: s
     packed = convolution.pack_transposed(weight, UNIT, schedule)
     function = convolution.pack_transposed_func(channels, features, (2, 2), UNIT, schedule)
     np.testing.assert_array_equal(run(function, [weight], packed.shape), packed)
-    function = convolution.transposed_convolution_func(
-        1, channels, (size, size + 1), features, (2, 2), UNIT, schedule=schedule
-    )
+    function = transposed_convolution_func(1, channels, (size, size + 1), features, (2, 2), UNIT, schedule=schedule)
     ours = run(function, [x.reshape(1, channels, -1), packed], (1, features, size * 2, size * 2 + 2))
 
     def reference(dtype: Any) -> Array:

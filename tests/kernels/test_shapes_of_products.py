@@ -11,6 +11,7 @@ from sam3port.kernels.cpu import convolution as convolutions
 from sam3port.kernels.cpu import gemm
 from sam3port.kernels.cpu.convolution import ConvolutionSpec
 from sam3port.kernels.cpu.matmul import matmul_func
+from sam3port.kernels.cpu.transposed_convolution import transposed_convolution_func
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 from tests.kernels import reference
 from tests.kernels.running import UNIT, assert_as_exact, random, run
@@ -124,7 +125,7 @@ def check_transposed(
 ) -> None:
     features, kernel = weight_of[0], (weight_of[1], weight_of[2])
     x, weight = random(0, batch, channels, *size), random(1, channels, features, *kernel)
-    function = convolutions.transposed_convolution_func(batch, channels, size, features, kernel, unit)
+    function = transposed_convolution_func(batch, channels, size, features, kernel, unit)
     shape = (batch, features, size[0] * kernel[0], size[1] * kernel[1])
     ours = run(function, [x.reshape(batch, channels, -1), convolutions.pack_transposed(weight, unit)], shape)
     x, weight = reference.rounded(x, unit.dtype), reference.rounded(weight, unit.dtype)

@@ -6,7 +6,8 @@ larger score turns up. Keys are first packed into panels as a weight is (see `ge
 
 Weights are powers of two, of scores that are scaled by log2(e) as well. In bfloat16, where the CPU multiplies pairs,
 queries, keys, values and weights are rounded to it while they are packed; scores, their largest and all sums stay
-float32. Elsewhere it computes in float32 in any case: rounding would cost time and digits, and save nothing.
+float32. Elsewhere, and for few queries (`VectorUnit.for_rows`), it computes in float32 in any case: rounding would cost
+time or digits, and save nothing.
 """
 
 from __future__ import annotations

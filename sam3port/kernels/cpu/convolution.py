@@ -20,7 +20,8 @@ from sam3port.kernels.cpu import bfloat16, emit, epilogue, lines, operands
 from sam3port.kernels.cpu.blocked import Block, Chunks, emit_block, even_chunks, window_panels
 from sam3port.kernels.cpu.emit import Buffer, Dim, Expr, Parameter
 from sam3port.kernels.cpu.epilogue import Epilogue
-from sam3port.kernels.cpu.product import gather_panel, write_tile
+from sam3port.kernels.cpu.product import write_tile
+from sam3port.kernels.cpu.register_tile import TileSums
 from sam3port.kernels.cpu.schedules import ProductSchedule, convolution_schedule
 from sam3port.kernels.cpu.tasks import tasks
 from sam3port.kernels.cpu.vector_unit import RegisterTile, VectorUnit
@@ -91,7 +92,7 @@ def pack_transposed(
     channels, *rows = weight.shape
     schedule = schedule or convolution_schedule(math.prod(rows), None, unit)
     words = operands.host_words(weight.reshape(channels, -1), 0, unit)
-    return pack_rows_on_host(words, _channel_chunks(schedule, len(words)), schedule)
+    return pack_rows_on_host(words, channel_chunks(schedule, len(words)), schedule)
 
 
 def pack_rows_on_host(flat: npt.NDArray[Any], chunks: Chunks, schedule: ProductSchedule) -> npt.NDArray[Any]:
@@ -146,7 +147,7 @@ def pack_transposed_func(
         return operands.weight_word(unit, channels, step, of_channel)
 
     schedule = schedule or convolution_schedule(features * kh * kw, None, unit)
-    chunks = _channel_chunks(schedule, words)
+    chunks = channel_chunks(schedule, words)
     return _pack_func(features * kh * kw, words, chunks, (channels, features, kh, kw), word, unit, schedule)
 
 
@@ -196,16 +197,19 @@ def convolution_func(
     def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
         *extra, out = rest
 
-        def write(item: Expr, feature: Expr, pixel: Expr, value: Expr, lanes: int) -> None:
-            at = [item, feature, pixel]
-            value = epilogue.apply(steps, extra, value, feature, at, lanes, feature_is_last=False)
-            emit.store(out, value, at, lanes)
+        def finish(item: Expr, top: Expr, left: Expr, sums: TileSums) -> None:
+            def write(feature: Expr, pixel: Expr, value: Expr, lanes: int) -> None:
+                at = [item, feature, pixel]
+                value = epilogue.apply(steps, extra, value, feature, at, lanes, feature_is_last=False)
+                emit.store(out, value, at, lanes)
 
-        _emit_panels(
+            from_memory = any(step in epilogue.EXPENSIVE_STEPS for step in steps)
+            write_tile(tile, spec.features, spec.pixels, top, left, sums, write, from_memory=from_memory)
+
+        emit_panels(
             spec.batch, spec.features, spec.pixels, chunks, schedule, unit, packed,
             gather=lambda *at: _gather(spec, schedule, unit, x, *at),
-            write=write,
-            from_memory=any(step in epilogue.EXPENSIVE_STEPS for step in steps),
+            finish=finish,
         )  # fmt: skip
 
     parameters: list[Parameter] = [
@@ -220,64 +224,7 @@ def convolution_func(
     return emit.primfunc(parameters, body, kernel=kernel)
 
 
-def transposed_convolution_func(
-    batch: Dim,
-    channels: int,
-    size: tuple[int, int],
-    features: int,
-    kernel: tuple[int, int],
-    unit: VectorUnit,
-    steps: Epilogue = (),
-    schedule: ProductSchedule | None = None,
-) -> tirx.PrimFunc:
-    """``(x[batch, channels, h, w], packed, *operands, out[batch, features, h * kh, w * kw])``, stride = kernel.
-
-    Every pixel becomes a block of kh x kw pixels that no other one reaches, so this is a product, too, with
-    features * kh * kw rows. Vector operands only.
-    """
-    height, width = size
-    kh, kw = kernel
-    rows, pixels = features * kh * kw, height * width
-    schedule = schedule or convolution_schedule(rows, pixels, unit)
-    tile = schedule.tile(unit.lanes, unit.step_dot)
-    words = operands.words(channels, unit)
-    others = epilogue.operand_shapes(steps, features, ())
-
-    def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
-        *extra, out = rest
-
-        def write(item: Expr, row: Expr, pixel: Expr, value: Expr, lanes: int) -> None:
-            feature = row // (kh * kw)
-            value = epilogue.apply(steps, extra, value, feature, [], lanes, feature_is_last=False)
-            line = emit.scratch((lanes,))
-            emit.store(line, value, [0], lanes)
-            with emit.serial(lanes) as i:
-                y, column = (pixel + i) // width, (pixel + i) % width
-                emit.store(out, line[i], [item, feature, y * kh + row // kw % kh, column * kw + row % kw])
-
-        def gather(item: Expr, pixel: Expr, patches: Buffer, first: Expr, steps: Dim) -> None:
-            def neighbours(channel: Expr, pixel: Expr, lanes: int) -> Expr:
-                return emit.load(x, [item, channel, pixel], lanes)
-
-            gather_panel(tile, unit, (channels, pixels), pixel, first, steps, patches, neighbours)
-
-        _emit_panels(
-            batch, rows, pixels, _channel_chunks(schedule, words), schedule, unit, packed,
-            gather=gather, write=write, from_memory=True,
-        )  # fmt: skip
-
-    parameters: list[Parameter] = [
-        ("x", (batch, channels, pixels)),
-        ("packed", packed_rows_shape(rows, words, unit, schedule), operands.weight_dtype(unit)),
-        *others,
-        ("out", (batch, features, height * kh, width * kw)),
-    ]
-    flops = 2 * batch * rows * pixels * channels
-    kernel_of = emit.Kernel("transposed convolution", f"{tile}, {operands.packed_weight(unit)}", flops)
-    return emit.primfunc(parameters, body, kernel=kernel_of)
-
-
-def _emit_panels(
+def emit_panels(
     batch: Dim,
     rows: int,
     pixels: int,
@@ -287,14 +234,13 @@ def _emit_panels(
     packed: Buffer,
     *,
     gather: Callable[[Expr, Expr, Buffer, Expr, Dim], None],
-    write: Callable[[Expr, Expr, Expr, Expr, int], None],
-    from_memory: bool,
+    finish: Callable[[Expr, Expr, Expr, TileSums], None],
 ) -> None:
     """In parallel over windows of pixels (and blocks of features); a chunk of a panel's patches is gathered in L1.
 
     Args:
         gather: ``(item, first pixel, patches, first step, steps)``.
-        write: ``(item, row, pixel, value, lanes)``.
+        finish: ``(item, first row, first pixel, sums)`` of a tile, which may stick out below and on the right.
     """
     tile = schedule.tile(unit.lanes, unit.step_dot)
     panels = emit.ceildiv(pixels, tile.columns)
@@ -342,14 +288,10 @@ def _emit_panels(
         )  # fmt: skip
         with emit.serial(own_strips) as strip, emit.serial(own) as panel:
             top, column = (first_strip + strip) * tile.rows, (left + panel) * tile.columns
-            write_tile(
-                tile, rows, pixels, top, column, block.at(strip, panel),
-                lambda i, c, value, lanes: write(item, i, c, value, lanes),
-                from_memory=from_memory,
-            )  # fmt: skip
+            finish(item, top, column, block.at(strip, panel))
 
 
-def _channel_chunks(schedule: ProductSchedule, channels: int) -> Chunks:
+def channel_chunks(schedule: ProductSchedule, channels: int) -> Chunks:
     return even_chunks(schedule.unroll, channels, schedule.chunk)
 
 
@@ -357,7 +299,7 @@ def _chunks(schedule: ProductSchedule, channels: int, kernel: tuple[int, int]) -
     """Some channels at one position of the kernel, or some positions with all their channels; in words of channels."""
     positions = kernel[0] * kernel[1]
     if channels > schedule.chunk:
-        parts = _channel_chunks(schedule, channels)
+        parts = channel_chunks(schedule, channels)
 
         def bounds(chunk: Expr) -> tuple[Expr, Dim]:
             first, steps = parts.bounds(chunk % parts.count)

@@ -99,13 +99,11 @@ def linear_func(
             emit.store(out, value, [place, column], lanes)
 
         def right(panel: Expr, word: Expr, j: int) -> Expr:
-            return emit.load(packed, [panel, word, j * tile.lanes], tile.lanes)
+            line = emit.load(packed, [panel, word, j * tile.lanes], tile.lanes)
+            return bfloat16.widen(line, tile.lanes) if unit.widens else line
 
         def widen(panel: Expr, first: Expr, steps: Dim, near: Buffer) -> None:
-            def widened(step: Expr, j: int) -> Expr:
-                return bfloat16.widen(right(panel, first + step, j), tile.lanes)
-
-            bring_near(tile, steps, near, widened)
+            bring_near(tile, steps, near, lambda step, j: right(panel, first + step, j))
 
         def left(i: Expr, step: Expr, lanes: int) -> Expr:
             return emit.load(x, [i if read is None else read.source(i), step], lanes)
@@ -126,7 +124,8 @@ def linear_func(
             column=right,
             fetch=fetch,
             write=write,
-            gather=widen if unit.widens else None,
+            # A single strip of rows reads a weight only once.
+            gather=widen if unit.widens and not (isinstance(m, int) and m <= tile.rows) else None,
             element_bytes=2 if unit.widens else 4,
             from_memory=from_memory,
         )  # fmt: skip

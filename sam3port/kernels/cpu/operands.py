@@ -6,6 +6,7 @@
 - bfloat16 elsewhere: a weight is uint16, and a chunk of it becomes float32 in the nearest cache; activations are
   rounded to bfloat16 and lie there as float32, too. So products are the same as with the instruction, and sums differ
   in their order only.
+- bfloat16 for few rows (`VectorUnit.for_rows`): the same, and activations are not rounded.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def weight_word(unit: VectorUnit, depth: int, word: Expr, element: Element) -> E
 
 def word(unit: VectorUnit, depth: Dim, at: Expr, element: Element, lanes: int = 1) -> Expr:
     """One word of activations, or `lanes` of them side by side along another axis than K."""
-    if unit.widens:
+    if unit.widens and unit.rounds:
         return bfloat16.rounded(element(at), lanes)
     return _pair(depth, at, element, lanes) if unit.pairs else element(at)
 
@@ -77,14 +78,16 @@ def words_along(unit: VectorUnit, at: Expr, load: Callable[[Expr, int], Expr], l
         if lanes == 1:
             return bfloat16.pair(load(2 * at, 1), load(2 * at + 1, 1))
         return bfloat16.pairs_along(load(2 * at, 2 * lanes), lanes)
-    return bfloat16.rounded(load(at, lanes), lanes) if unit.widens else load(at, lanes)
+    return bfloat16.rounded(load(at, lanes), lanes) if unit.widens and unit.rounds else load(at, lanes)
 
 
 def packed_weight(unit: VectorUnit) -> str:
     """How weights are kept, in words for people."""
     if unit.pairs:
         return "weight packed as pairs of bfloat16"
-    return "weight packed as bfloat16, made float32 in chunks" if unit.widens else "weight packed"
+    if not unit.widens:
+        return "weight packed"
+    return f"weight packed as bfloat16, made float32 in chunks{'' if unit.rounds else ' for rows in float32'}"
 
 
 def host_words(array: npt.NDArray[np.float32], axis: int, unit: VectorUnit) -> npt.NDArray[Any]:

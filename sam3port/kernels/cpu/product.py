@@ -62,7 +62,7 @@ def emit_product(
     groups = panel_groups(blocks, panels, batch, unit.cores)
     group_panels = emit.ceildiv(panels, groups)
     # Numbers are rounded while they are packed, once for all panels.
-    packs_rows = block_tiles >= 4 or unit.dtype != "float32"
+    packs_rows = block_tiles >= 4 or (unit.dtype != "float32" and unit.rounds)
     count = blocks * groups if batch is None else batch * blocks * groups
 
     with operands.instructions(unit), tasks(count) as task:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from tvm.target import Target
 from tvm.target.codegen import target_has_features
@@ -11,6 +12,9 @@ from tvm.target.codegen import target_has_features
 from sam3port.errors import UsageError
 from sam3port.kernels.cpu import powers
 from sam3port.kernels.cpu.dot import AVX512_BF16, NEON_BF16
+
+FEW_ROWS: Final = 24
+"""Rows of a product up to which bfloat16 is for the weights alone, see `VectorUnit.for_rows`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +55,16 @@ class VectorUnit:
     """What the operands of products are rounded to, ``float32`` or ``bfloat16``. Sums are float32 in any case."""
     dot: str = ""
     """The CPU's instruction for pairs of bfloat16, see `sam3port.kernels.cpu.dot`; empty: it has none."""
-
+    rounds: bool = True
+    """Whether in bfloat16 activations are rounded to it, too. Where they are not, weights become float32 before they
+    are multiplied."""
     scales: bool = False
     """Whether it has the instructions of `sam3port.kernels.cpu.powers`."""
 
     @property
     def pairs(self) -> bool:
         """Whether a step of a product is a pair of bfloat16."""
-        return self.dtype == "bfloat16" and bool(self.dot)
+        return self.dtype == "bfloat16" and self.rounds and bool(self.dot)
 
     @property
     def step_dot(self) -> str:
@@ -68,7 +74,19 @@ class VectorUnit:
     @property
     def widens(self) -> bool:
         """Whether weights are kept as bfloat16 and become float32 before they are multiplied."""
-        return self.dtype == "bfloat16" and not self.dot
+        return self.dtype == "bfloat16" and not self.pairs
+
+    def for_rows(self, rows: Any) -> VectorUnit:
+        """What products of that many rows are computed with: of few, the activations stay float32.
+
+        A few tokens are all that a prompt is, and every pixel of its masks hangs on what becomes of them; they are
+        also little work, so that rounding them would save next to nothing.
+
+        Args:
+            rows: an int, or a symbolic number, which counts as many.
+        """
+        few = self.dtype == "bfloat16" and isinstance(rows, int) and rows <= FEW_ROWS
+        return replace(self, rounds=False) if few else self
 
     @property
     def _accumulators(self) -> int:

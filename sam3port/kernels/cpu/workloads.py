@@ -12,10 +12,11 @@ from tvm import tirx
 
 from sam3port.kernels.cpu import emit, gemm, schedules, spaces
 from sam3port.kernels.cpu.attention import AttentionSpec, attention_func
-from sam3port.kernels.cpu.convolution import ConvolutionSpec, convolution_func, transposed_convolution_func
+from sam3port.kernels.cpu.convolution import ConvolutionSpec, convolution_func
 from sam3port.kernels.cpu.epilogue import Epilogue
 from sam3port.kernels.cpu.matmul import matmul_func
 from sam3port.kernels.cpu.schedules import AttentionSchedule, ProductSchedule, Schedule
+from sam3port.kernels.cpu.transposed_convolution import transposed_convolution_func
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 
 

@@ -239,6 +239,7 @@ def _replacement(
         for dim, whole in zip(bias_shape, (spec.batch, spec.heads, spec.queries, spec.keys), strict=True):
             if not _same(dim, whole) and not (isinstance(dim, int) and dim == 1):
                 return None
+    unit = unit.for_rows(spec.queries)
     out_shape = g.shape_of(target)
     assert out_shape is not None
     workload = attention_work(replace(spec, bias=tuple(bias_shape) if bias is not None else None))

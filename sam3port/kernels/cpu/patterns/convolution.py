@@ -16,6 +16,7 @@ from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
 from sam3port.kernels.cpu.patterns.linear import follow, linear_replacement, operands_of
 from sam3port.kernels.cpu.schedules import ProductSchedule
+from sam3port.kernels.cpu.transposed_convolution import piece_of_line, transposed_convolution_func
 from sam3port.kernels.cpu.tuned import TunedSchedules, marked
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 from sam3port.kernels.cpu.workloads import ConvolutionWork, TransposedConvolutionWork
@@ -94,7 +95,8 @@ def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned
         return None
     if pair(call.attrs.output_padding) != (0, 0) or pair(call.attrs.dilation) != (1, 1):
         return None
-    chain = follow(graph, var, features, -3, tensors=False)
+    # Operands as large as the output are worth reading only where whole vectors of it are written.
+    chain = follow(graph, var, features, -3, tensors=piece_of_line(width, kw, unit.lanes) is not None)
     steps = tuple(chain.steps)
     out_shape = g.shape_of(chain.last)
     assert out_shape is not None
@@ -114,12 +116,10 @@ def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned
             packed_type = relax.TensorType(packed_shape, weight_dtype(unit))
             packed = builder.emit(relax.call_tir(pack, [fixed], packed_type))
         own_batch = batch if isinstance(batch, int) else tirx.Var("n", "int64")
-        function = kernels.transposed_convolution_func(
-            own_batch, channels, size, features, (kh, kw), unit, steps, schedule
-        )
+        function = transposed_convolution_func(own_batch, channels, size, features, (kh, kw), unit, steps, schedule)
         kernel = builder.add_func(marked(function, schedule, workload), "_".join(["transposed_convolution", *steps]))
         source = g.reshaped(builder, new(x), (batch, channels, height * width))
-        arguments = [source, packed, *operands_of(builder, new, chain, features, ())]
+        arguments = [source, packed, *operands_of(builder, new, chain, features, out_shape)]
         return relax.call_tir(kernel, arguments, relax.TensorType(out_shape, "float32"))
 
     flops = 2 * batch * height * width * channels * features * kh * kw if isinstance(batch, int) else None

@@ -165,6 +165,7 @@ def linear_replacement(
         read: how the rows of x are put in order before.
     """
     rows, n, k = sizes
+    unit = unit.for_rows(rows)
     out_shape = g.shape_of(chain.last)
     assert out_shape is not None
     steps = tuple(chain.steps)

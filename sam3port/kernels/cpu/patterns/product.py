@@ -34,6 +34,7 @@ def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedule
         batch, m = g.product(a_shape[:-2]), a_shape[-2]
     else:
         return None
+    unit = unit.for_rows(m)
     transposed = graph.call(b, "relax.permute_dims")
     if transposed is not None and not g.swaps_last(transposed):
         transposed = None
