@@ -117,6 +117,22 @@ def _rotated(rotations: Buffer | None, position: Expr, values: rotary.Line, feat
     return rotary.rotated(values, lambda at, count: emit.load(rotations, [position, at], count), feature, lanes)
 
 
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """Keys and values in the order in which they are read."""
+
+    keys: Buffer
+    values: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """A panel's place among packed ones."""
+
+    head: Expr
+    panel: Expr
+
+
 class _Attention:
     """Emits the two stages; holds the sizes that they share."""
 
@@ -147,6 +163,10 @@ class _Attention:
         self.tasks_outer = spec.batch * spec.heads
         self.strips = self._strips()
         self.query_blocks = emit.ceildiv(spec.queries, self.strips * self.scores.rows)
+        self.near = self._is_near()
+        """Whether a task packs the block of keys and values that it is about to read, and nobody else does."""
+        self.kept_panels = self.block_panels if self.near else self.panels
+        """Panels of packed keys that there are at a time, for each head."""
 
     def _strips(self) -> int:
         """Tiles of query rows in one task: many, unless that leaves cores idle."""
@@ -161,78 +181,114 @@ class _Attention:
             strips = emit.ceildiv(total, blocks)
         return strips
 
+    def _is_near(self) -> bool:
+        """A single block of queries reads each key once: packed beforehand, all keys would go through memory twice."""
+        outer, blocks = self.tasks_outer, self.query_blocks
+        return isinstance(outer, int) and isinstance(blocks, int) and blocks == 1 and outer >= self.unit.cores
+
     def emit(self, q: Buffer, k: Buffer, v: Buffer, rotations: Buffer | None, bias: Buffer | None, out: Buffer) -> None:
-        dtype = operands.word_dtype(self.unit)
-        packed_keys = emit.scratch((self.tasks_outer * self.panels * self.words * self.scores.columns,), dtype)
-        packed_values = emit.scratch((self.tasks_outer * self.panels * self.panel_words * self.padded_values,), dtype)
         with operands.instructions(self.unit, self.panel_words):
-            self._pack(k, v, rotations, packed_keys, packed_values)
+            packed: _Packed | None = None
+            if not self.near:
+                packed = self._room(self.tasks_outer)
+                with emit.parallel(self.tasks_outer * self.panels) as task:
+                    outer, panel = emit.bind(task // self.panels), emit.bind(task % self.panels)
+                    self._pack(k, v, rotations, packed, outer, panel, self._slot(outer, panel, panel))
             scales = powers.imported() if self.unit.scales else contextlib.nullcontext()
             with tasks(self.tasks_outer * self.query_blocks) as task, scales:
                 outer = emit.bind(task // self.query_blocks)
                 first = emit.bind((task % self.query_blocks) * (self.strips * self.scores.rows))
-                self._query_block(q, rotations, bias, out, packed_keys, packed_values, outer, first)
+                own = packed or self._room(1)
+
+                def pack(panel: Expr, offset: Expr) -> None:
+                    self._pack(k, v, rotations, own, outer, panel, self._slot(outer, panel, offset))
+
+                self._query_block(q, rotations, bias, out, own, pack if self.near else None, outer, first)
+
+    def _room(self, heads: Dim) -> _Packed:
+        """For the packed keys and values of so many heads."""
+        dtype, panels = operands.word_dtype(self.unit), heads * self.kept_panels
+        keys = emit.scratch((panels * self.words * self.scores.columns,), dtype)
+        return _Packed(keys, emit.scratch((panels * self.panel_words * self.padded_values,), dtype))
+
+    def _slot(self, outer: Expr, panel: Expr, offset: Expr) -> _Slot:
+        """Where a panel is packed, which is the one at `offset` in its block of keys."""
+        return _Slot(0, offset) if self.near else _Slot(outer, panel)
+
+    def _key_at(self, slot: _Slot, word: Expr, key: Expr) -> Expr:
+        return ((slot.head * self.kept_panels + slot.panel) * self.words + word) * self.scores.columns + key
+
+    def _value_at(self, slot: _Slot, value_panel: Expr, word: Expr, column: Expr) -> Expr:
+        """``[head, value panel, word of keys, column]``"""
+        line = (slot.head * self.value_panels + value_panel) * self.kept_panels + slot.panel
+        return (line * self.panel_words + word) * self.values.columns + column
 
     def _operand_at(self, operand: int, batch: Expr, head: Expr, row: Expr, feature: Expr) -> list[Expr]:
         """Where an element of q (0), k (1) or v (2) is."""
         stored = self.spec.parts[operand][0] * self.spec.heads + head
         return _at(self.spec.layouts[operand], batch, stored, row, feature)
 
-    def _pack(self, k: Buffer, v: Buffer, rotations: Buffer | None, packed_keys: Buffer, packed_values: Buffer) -> None:
+    def _pack(
+        self,
+        k: Buffer,
+        v: Buffer,
+        rotations: Buffer | None,
+        packed: _Packed,
+        outer: Expr,
+        panel: Expr,
+        slot: _Slot,
+    ) -> None:
+        """A panel of keys and their values."""
         spec, columns = self.spec, self.scores.columns
-        with emit.parallel(self.tasks_outer * self.panels) as task:
-            outer, panel = emit.bind(task // self.panels), emit.bind(task % self.panels)
-            batch, head = emit.bind(outer // spec.heads), emit.bind(outer % spec.heads)
-            first = emit.bind(panel * columns)
+        batch, head = emit.bind(outer // spec.heads), emit.bind(outer % spec.heads)
+        first = emit.bind(panel * columns)
 
-            def key_features(key: Expr, feature: Expr, count: int) -> Expr:
-                def of_key(feature: Expr, count: int) -> Expr:
-                    return emit.load(k, self._operand_at(1, batch, head, first + key, feature), count)
+        def key_features(key: Expr, feature: Expr, count: int) -> Expr:
+            def of_key(feature: Expr, count: int) -> Expr:
+                return emit.load(k, self._operand_at(1, batch, head, first + key, feature), count)
 
-                return _rotated(rotations, first + key, of_key, feature, count)
+            return _rotated(rotations, first + key, of_key, feature, count)
 
-            def value(key: Expr, feature: Expr, count: int) -> Expr:
-                return emit.load(v, self._operand_at(2, batch, head, first + key, feature), count)
+        def value(key: Expr, feature: Expr, count: int) -> Expr:
+            return emit.load(v, self._operand_at(2, batch, head, first + key, feature), count)
 
-            def keys_place(word: Expr, key: Expr) -> list[Expr]:
-                return [(task * self.words + word) * columns + key]
+        def keys_place(word: Expr, key: Expr) -> list[Expr]:
+            return [self._key_at(slot, word, key)]
 
-            def values_place(word: Expr, feature: Expr) -> list[Expr]:
-                # [outer, value panel, word of keys, column]
-                line = (outer * self.value_panels + feature // self.values.columns) * (self.panels * self.panel_words)
-                return [(line + panel * self.panel_words + word) * self.values.columns + feature % self.values.columns]
+        def values_place(word: Expr, feature: Expr) -> list[Expr]:
+            return [self._value_at(slot, feature // self.values.columns, word, feature % self.values.columns)]
 
-            def whole() -> None:
-                self._turn_keys(key_features, packed_keys, keys_place)
-                with emit.serial(self.panel_words) as word:
+        def whole() -> None:
+            self._turn_keys(key_features, packed.keys, keys_place)
+            with emit.serial(self.panel_words) as word:
 
-                    def copy(feature: Expr, count: int, word: Expr = word) -> None:
-                        both = operands.word(self.unit, columns, word, lambda key: value(key, feature, count), count)
-                        emit.store(packed_values, both, values_place(word, feature), count)
+                def copy(feature: Expr, count: int, word: Expr = word) -> None:
+                    both = operands.word(self.unit, columns, word, lambda key: value(key, feature, count), count)
+                    emit.store(packed.values, both, values_place(word, feature), count)
 
-                    lines.each(spec.value_features, self.lanes, copy)
-                    with emit.serial(self.padded_values - spec.value_features) as rest:
-                        place = values_place(word, spec.value_features + rest)
-                        emit.store(packed_values, operands.no_word(self.unit), place)
+                lines.each(spec.value_features, self.lanes, copy)
+                with emit.serial(self.padded_values - spec.value_features) as rest:
+                    place = values_place(word, spec.value_features + rest)
+                    emit.store(packed.values, operands.no_word(self.unit), place)
 
-            def ragged() -> None:
-                def key_or_zero(key: Expr, feature: Expr) -> Expr:
-                    there = first + key < spec.keys
-                    return tirx.if_then_else(there, key_features(key, feature, 1), emit.constant(0.0))
+        def ragged() -> None:
+            def key_or_zero(key: Expr, feature: Expr) -> Expr:
+                there = first + key < spec.keys
+                return tirx.if_then_else(there, key_features(key, feature, 1), emit.constant(0.0))
 
-                def value_or_zero(key: Expr, feature: Expr) -> Expr:
-                    there = tirx.all(first + key < spec.keys, feature < spec.value_features)
-                    return tirx.if_then_else(there, value(key, feature, 1), emit.constant(0.0))
+            def value_or_zero(key: Expr, feature: Expr) -> Expr:
+                there = tirx.all(first + key < spec.keys, feature < spec.value_features)
+                return tirx.if_then_else(there, value(key, feature, 1), emit.constant(0.0))
 
-                with emit.serial(columns) as key, emit.serial(self.words) as word:
-                    both = operands.word(self.unit, spec.features, word, lambda feature: key_or_zero(key, feature))
-                    emit.store(packed_keys, both, keys_place(word, key))
-                with emit.serial(self.panel_words) as word, emit.serial(self.padded_values) as feature:
-                    both = operands.word(self.unit, columns, word, lambda key: value_or_zero(key, feature))
-                    emit.store(packed_values, both, values_place(word, feature))
+            with emit.serial(columns) as key, emit.serial(self.words) as word:
+                both = operands.word(self.unit, spec.features, word, lambda feature: key_or_zero(key, feature))
+                emit.store(packed.keys, both, keys_place(word, key))
+            with emit.serial(self.panel_words) as word, emit.serial(self.padded_values) as feature:
+                both = operands.word(self.unit, columns, word, lambda key: value_or_zero(key, feature))
+                emit.store(packed.values, both, values_place(word, feature))
 
-            full = isinstance(spec.keys, int) and spec.keys % columns == 0
-            emit.when(True if full else first + columns <= spec.keys, whole, ragged)
+        full = isinstance(spec.keys, int) and spec.keys % columns == 0
+        emit.when(True if full else first + columns <= spec.keys, whole, ragged)
 
     def _turn_keys(
         self,
@@ -262,11 +318,12 @@ class _Attention:
         rotations: Buffer | None,
         bias: Buffer | None,
         out: Buffer,
-        packed_keys: Buffer,
-        packed_values: Buffer,
+        packed: _Packed,
+        pack: Callable[[Expr, Expr], None] | None,
         outer: Expr,
         first: Expr,
     ) -> None:
+        """All keys for a block of queries; ``pack(panel, offset)`` packs the keys of a block before they are read."""
         spec, rows, lanes = self.spec, self.scores.rows, self.lanes
         block_rows = self.strips * rows
         batch, head = outer // spec.heads, outer % spec.heads
@@ -310,16 +367,19 @@ class _Attention:
             panels = emit.minimum(self.block_panels, self.panels - first_panel)
             if isinstance(self.panels, int) and self.panels % self.block_panels == 0:
                 panels = self.block_panels
+            if pack is not None:
+                with emit.serial(panels) as offset:
+                    pack(first_panel + offset, offset)
             with emit.serial(self.strips) as strip:
 
                 def strip_body(strip: Expr = strip, first_panel: Expr = first_panel, panels: Dim = panels) -> None:
                     top = first + strip * rows
                     with emit.serial(panels) as offset:
                         self._scores(
-                            queries, packed_keys, bias, scores, stash, outer, strip, top, first_panel + offset, offset
+                            queries, packed, bias, scores, stash, outer, strip, top, first_panel + offset, offset
                         )
                     self._weights(scores, weights, largest, total, rescale, strip, panels)
-                    self._results(weights, packed_values, result, rescale, outer, strip, first_panel, panels)
+                    self._results(weights, packed, result, rescale, outer, strip, first_panel, panels)
 
                 emit.when(first + strip * rows < spec.queries, strip_body)
 
@@ -345,7 +405,7 @@ class _Attention:
     def _scores(
         self,
         queries: Buffer,
-        packed_keys: Buffer,
+        packed: _Packed,
         bias: Buffer | None,
         scores: Buffer,
         stash: Buffer,
@@ -358,6 +418,7 @@ class _Attention:
         """One tile of scores, times log2(e), into the scratch; -inf where there is no key."""
         spec, tile = self.spec, self.scores
         first_key = panel * tile.columns
+        slot = self._slot(outer, panel, offset)
 
         def bias_at(i: Expr, key: Expr) -> list[Expr]:
             assert spec.bias is not None
@@ -374,11 +435,7 @@ class _Attention:
             tile,
             self.words,
             lambda step, i: queries[(strip * tile.rows + i) * self.words + step],
-            lambda step, j: emit.load(
-                packed_keys,
-                [((outer * self.panels + panel) * self.words + step) * tile.columns + j * tile.lanes],
-                tile.lanes,
-            ),
+            lambda step, j: emit.load(packed.keys, [self._key_at(slot, step, j * tile.lanes)], tile.lanes),
             stash,
         )
 
@@ -489,7 +546,7 @@ class _Attention:
     def _results(
         self,
         weights: Buffer,
-        packed_values: Buffer,
+        packed: _Packed,
         result: Buffer,
         rescale: Buffer,
         outer: Expr,
@@ -503,15 +560,14 @@ class _Attention:
         chunks = even_chunks(tile.unroll, panels * self.panel_words)
         count = 1 if row_words <= CHUNK else chunks.count
         with emit.serial(self.value_panels) as panel, emit.serial(count) as chunk:
-            line = (outer * self.value_panels + panel) * (self.panels * self.panel_words)
             first, steps = chunks.bound(chunk)
-            at = emit.bind(line + first_panel * self.panel_words + first)
+            at = emit.bind(self._value_at(self._slot(outer, first_panel, 0), panel, first, 0))
             held = sum_steps(
                 tile,
                 0,
                 steps,
                 lambda step, i: weights[i * row_words + first + step],
-                lambda step, j: emit.load(packed_values, [(at + step) * tile.columns + j * tile.lanes], tile.lanes),
+                lambda step, j: emit.load(packed.values, [at + step * tile.columns + j * tile.lanes], tile.lanes),
             )
             for i in range(tile.rows):
                 factor = emit.bind(tirx.Select(chunk == 0, rescale[i], emit.constant(1.0)))
