@@ -16,6 +16,7 @@ from sam3port.kernels.cpu.attention import AttentionSpec, attention_func
 from sam3port.kernels.cpu.channel_norm import channel_norm_func
 from sam3port.kernels.cpu.depthwise import DepthwiseSpec, depthwise_func
 from sam3port.kernels.cpu.matmul import matmul_func
+from sam3port.kernels.cpu.narrow_mlp import narrow_mlp_func
 from sam3port.kernels.cpu.roi_align import RoiAlignSpec, roi_align_func
 from sam3port.kernels.cpu.schedules import linear_schedule
 from sam3port.kernels.cpu.transposed_convolution import transposed_convolution_func
@@ -68,6 +69,16 @@ def others() -> dict[str, Call]:
     return {
         "halved": Call(gemm.linear_func(331, 256, 200, UNIT, (), halved), [x, packed], (331, 256)),
         "attention": Call(attention_func(AttentionSpec(1, 3, 250, 250, 32, 32, 0.2), UNIT), heads, heads[0].shape),
+        "attention_of_few": Call(
+            attention_func(AttentionSpec(1, 3, 7, 250, 32, 32, 0.2), UNIT),
+            [heads[0][:, :, :7], *heads[1:]],
+            (1, 3, 7, 32),
+        ),
+        "narrow_mlp": Call(
+            narrow_mlp_func(331, 2, 200, 9, UNIT, ("relu",)),
+            [x[:, :2], random(8, 200, 2), random(9, 200, 9)],
+            (331, 9),
+        ),
         "layer_norm": Call(normalisation.layer_norm_func(331, 200, 1e-5, UNIT), [x, gamma, beta], x.shape),
         "softmax": Call(normalisation.softmax_func(331, 200, UNIT), [x], x.shape),
         "group_norm": Call(

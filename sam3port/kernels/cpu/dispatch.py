@@ -15,6 +15,7 @@ from sam3port.kernels.cpu.patterns.convolution import match_convolution, match_t
 from sam3port.kernels.cpu.patterns.depthwise import match_depthwise
 from sam3port.kernels.cpu.patterns.graph import Emit, Graph, Replacement, Var
 from sam3port.kernels.cpu.patterns.linear import match_linear
+from sam3port.kernels.cpu.patterns.narrow_mlp import match_narrow_mlp
 from sam3port.kernels.cpu.patterns.normalisation import match_normalisation
 from sam3port.kernels.cpu.patterns.product import match_product
 from sam3port.kernels.cpu.patterns.roi_align import match_roi_align
@@ -26,6 +27,7 @@ Matcher = Callable[[Graph, Var, VectorUnit, TunedSchedules], Replacement | None]
 
 MATCHERS: tuple[Matcher, ...] = (
     match_attention,
+    match_narrow_mlp,
     match_linear,
     match_product,
     match_convolution,

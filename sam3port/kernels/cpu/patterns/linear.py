@@ -17,7 +17,7 @@ from sam3port.kernels.cpu.tuned import TunedSchedules, marked
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 from sam3port.kernels.cpu.workloads import LinearWork
 
-_ACTIVATIONS = {"relax.nn.relu": "relu", "relax.nn.gelu": "gelu", "relax.sigmoid": "sigmoid"}
+ACTIVATIONS = {"relax.nn.relu": "relu", "relax.nn.gelu": "gelu", "relax.sigmoid": "sigmoid"}
 
 
 @dataclass(slots=True)
@@ -69,8 +69,8 @@ def follow(
                 break
             chain.last = current = user
             continue
-        if name in _ACTIVATIONS and tuple(g.shape_of(user) or ()) == shape:
-            chain.steps.append(_ACTIVATIONS[name])
+        if name in ACTIVATIONS and tuple(g.shape_of(user) or ()) == shape:
+            chain.steps.append(ACTIVATIONS[name])
         elif name in ("relax.add", "relax.multiply"):
             left, right = value.args
             if left.same_as(right):
@@ -120,18 +120,31 @@ def _operand_kind(other: Expr, shape: tuple[Any, ...], features: int, axis: int)
     return None
 
 
-def match_linear(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A product with a fixed weight of two dimensions."""
+
+    x: Expr
+    weight: Expr
+    rows: Any
+    """Of x, all axes but the last; may be symbolic."""
+    n: int
+    k: int
+    transposed: bool
+    """Whether the weight is [K, N], as matmul wants it, and not [N, K]."""
+
+
+def layer_of(graph: Graph, var: Var) -> Layer | None:
     """``matmul(x, w)`` with w fixed and of two dimensions, transposed or not."""
     call = graph.call(var, "relax.matmul")
     if call is None:
         return None
-    unit = g.unit_for(call, unit)
     x, right = call.args
     weight = _plain_weight(graph, right)
     x_shape = g.shape_of(x)
     if weight is None or x_shape is None or not x_shape or not g.is_float32(x, weight, var):
         return None
-    transposed = True  # [K, N], as matmul wants it
+    transposed = True
     turned = graph.call(weight, "relax.permute_dims")
     if turned is not None and len(g.shape_of(turned.args[0]) or ()) == 2 and g.swaps_last(turned):
         weight, transposed = turned.args[0], False
@@ -141,10 +154,21 @@ def match_linear(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
     k, n = w_shape if transposed else (w_shape[1], w_shape[0])
     if x_shape[-1] != k:
         return None
-    rows = g.product(x_shape[:-1])
-    source, read = _before_rows_moved(graph, x, k)
+    return Layer(x, weight, g.product(x_shape[:-1]), n, k, transposed)
+
+
+def match_linear(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
+    """A linear layer and what follows it."""
+    layer = layer_of(graph, var)
+    if layer is None:
+        return None
+    unit = g.unit_for(graph.call(var, "relax.matmul"), unit)
+    rows, n, k = layer.rows, layer.n, layer.k
+    source, read = _before_rows_moved(graph, layer.x, k)
     chain = follow(graph, var, n, -1, rows_move=isinstance(rows, int))
-    return linear_replacement(source, weight, (rows, n, k), chain, unit, tuned, transposed=transposed, read=read)
+    return linear_replacement(
+        source, layer.weight, (rows, n, k), chain, unit, tuned, transposed=layer.transposed, read=read
+    )
 
 
 def linear_replacement(
