@@ -16,7 +16,7 @@ from tests.kernels.stand_in import put_in
 
 THREADS = ("1", "2", str(2 * (os.cpu_count() or 1) + 1))
 """The last: more than there are cores."""
-KERNELS = 8 + 3 * 5 + 1
+KERNELS = 10 + 3 * 5 + 1
 """Those of float32, the products in float32 and in both ways of bfloat16, attention in bfloat16."""
 
 
