@@ -45,6 +45,30 @@ def test_every_output_of_every_case_was_compared(name: str, component: str) -> N
     assert {(each["case"], each["output"]) for each in results if each["component"] == component} >= expected
 
 
+def in_bfloat16(name: str) -> list[dict[str, Any]]:
+    """The reports of a preset in bfloat16: with the full model some components at a time."""
+    files = sorted((REPORTS / f"{name}-cpu-bfloat16").rglob("verification_report.json"))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_component_passed_in_bfloat16(name: str) -> None:
+    reports = in_bfloat16(name)
+    for report in reports:
+        assert report["passed"] and not report["failures"]
+        build = report["build"]
+        assert (report["upstream"], build["preset"], build["dtype"]) == (pin.COMMIT, name, "bfloat16")
+        assert report["max_ratio"] == 1.5
+        assert "autocast" in report["runs"]
+    results = [result for report in reports for result in report["results"]]
+    assert all(result["passed"] for result in results)
+    compared = {(each["component"], each["case"], each["output"]) for each in results}
+    for component, known in COMPONENTS.items():
+        for case in cases(known(Capacity()), preset("tiny"), 3):
+            for output in known(Capacity()).outputs(preset(name)):
+                assert (component, case.name, output.name) in compared
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_whole_model_gave_the_same_answers(name: str) -> None:
     report = read(name, "end_to_end_report.json")
@@ -55,7 +79,7 @@ def test_the_whole_model_gave_the_same_answers(name: str) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_reports_say_how_they_were_made_and_nothing_of_the_machine(name: str) -> None:
-    for file in sorted((REPORTS / f"{name}-cpu").glob("*.*")):
+    for file in sorted(REPORTS.glob(f"{name}-cpu*/**/*.*")):
         if file.suffix in {".md", ".json"}:
             text = file.read_text(encoding="utf-8")
             assert "/tmp" not in text and "/root" not in text and "/home" not in text
