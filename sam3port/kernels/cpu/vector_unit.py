@@ -58,6 +58,7 @@ class VectorUnit:
     rounds: bool = True
     """Whether in bfloat16 activations are rounded to it, too. Where they are not, weights become float32 before they
     are multiplied."""
+
     scales: bool = False
     """Whether it has the instructions of `sam3port.kernels.cpu.powers`."""
 
