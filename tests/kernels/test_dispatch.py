@@ -43,8 +43,8 @@ def called(mod: Any) -> list[str]:
     return kernels_called(dispatch(HOST)(mod)["main"])
 
 
-def evaluate(mod: Any, arrays: list[Array], weights: list[Array]) -> list[Array]:
-    machine = relax.VirtualMachine(tvm.compile(optimise(mod, HOST), target=HOST), tvm.cpu())
+def evaluate(mod: Any, arrays: list[Array], weights: list[Array], dtype: str = "float32") -> list[Array]:
+    machine = relax.VirtualMachine(tvm.compile(optimise(mod, HOST, dtype=dtype), target=HOST), tvm.cpu())
     prepared = machine["main_transform_params"]([tvm.runtime.tensor(weight) for weight in weights])
     result = machine["main"](*[tvm.runtime.tensor(array) for array in arrays], *prepared)
     return [np.asarray(x.numpy()) for x in (result if not isinstance(result, tvm.runtime.Tensor) else [result])]

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-import tvm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tvm import relax, tirx
+from tvm import tirx
 from tvm.relax import op
 
 from sam3port.kernels.cpu import gemm
 from sam3port.kernels.cpu.attention import AttentionSpec, attention_func
 from sam3port.kernels.cpu.matmul import matmul_func
-from sam3port.kernels.cpu.pipeline import optimise
 from sam3port.kernels.cpu.vector_unit import FEW_ROWS, VectorUnit
 from tests.kernels.reference import rounded
-from tests.kernels.running import HOST, UNIT, Array, assert_as_exact, random, run
+from tests.kernels.running import UNIT, assert_as_exact, random, run
 from tests.kernels.stand_in import PAIRED, WIDENED, stand_in
-from tests.kernels.test_dispatch import module
+from tests.kernels.test_dispatch import evaluate, module
 
 __all__ = ["stand_in"]
 pytestmark = pytest.mark.usefixtures("stand_in")
@@ -90,14 +87,6 @@ def test_an_attention_of_few_queries_is_float32_to_the_bit(unit: VectorUnit) -> 
     np.testing.assert_array_equal(ours, plain)
 
 
-def built(build: Callable[..., Any], arrays: list[Array], weights: list[Array]) -> Array:
-    mod = module([array.shape for array in arrays], [weight.shape for weight in weights], build)
-    compiled = tvm.compile(optimise(mod, HOST, dtype="bfloat16"), target=HOST)
-    machine = relax.VirtualMachine(compiled, tvm.cpu())
-    prepared = machine["main_transform_params"]([tvm.runtime.tensor(weight) for weight in weights])
-    return np.asarray(machine["main"](*map(tvm.runtime.tensor, arrays), *prepared).numpy())
-
-
 @pytest.mark.parametrize("rows", [1, FEW_ROWS, FEW_ROWS + 1])
 def test_a_built_program_rounds_the_rows_of_many_only(rows: int) -> None:
     """A linear layer, then a product of activations."""
@@ -107,7 +96,7 @@ def test_a_built_program_rounds_the_rows_of_many_only(rows: int) -> None:
         hidden = emit(op.matmul(x, emit(op.permute_dims(w, [1, 0]))))
         return emit(op.matmul(hidden, y))
 
-    ours = built(build, [x, y], [weight])
+    (ours,) = evaluate(module([x.shape, y.shape], [weight.shape], build), [x, y], [weight], "bfloat16")
     exact = [each.astype(np.float64) for each in (x, rounded(weight).T, y)]
     error = np.abs(ours - exact[0] @ exact[1] @ exact[2]).max() / np.abs(ours).max()
     assert error < 1e-6 if rows <= FEW_ROWS else error > 1e-4

@@ -27,12 +27,10 @@ _STRIPS: Final = 4
 """Of one task, which is worth some microseconds then."""
 
 
-def fits(rows: Dim, inputs: Dim, hidden: Dim, results: Dim, unit: VectorUnit) -> bool:
-    """Whether two layers of these sizes should be computed so."""
-    if not (isinstance(inputs, int) and isinstance(hidden, int) and isinstance(results, int)) or unit.lanes == 1:
-        return False
+def fits(rows: Dim, inputs: int, hidden: int, results: int, unit: VectorUnit) -> bool:
+    """Whether two layers of these sizes should be computed so; an unknown number of rows counts as many."""
     many = not isinstance(rows, int) or rows >= _LEAST_VECTORS * unit.lanes
-    return many and inputs <= _MOST_INPUTS and hidden >= _LEAST_HIDDEN and results <= _MOST_RESULTS
+    return many and unit.lanes > 1 and inputs <= _MOST_INPUTS and hidden >= _LEAST_HIDDEN and results <= _MOST_RESULTS
 
 
 def narrow_mlp_func(
@@ -45,7 +43,7 @@ def narrow_mlp_func(
         between: what is done to hidden features, see `sam3port.kernels.cpu.epilogue`; vector operands only, [H].
         after: the same for results, [R].
     """
-    vectors = max(1, min(3, unit.registers * 3 // 4 // results))
+    vectors = max(1, min(3, unit.accumulators // results))
     tile = RegisterTile(results, vectors, unit.lanes, unit.unroll)
     strip = tile.columns
     inner = [(f"between_{name}", shape) for name, shape in epilogue.operand_shapes(between, hidden, ())]

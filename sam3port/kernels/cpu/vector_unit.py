@@ -90,8 +90,8 @@ class VectorUnit:
         return replace(self, rounds=False) if few else self
 
     @property
-    def _accumulators(self) -> int:
-        # Three quarters hold sums (24 of 32, 12 of 16); the rest holds one step's columns and one row element.
+    def accumulators(self) -> int:
+        """Registers for sums: three quarters (24 of 32, 12 of 16). The rest has a step's columns and an element."""
         return self.registers * 3 // 4
 
     def tile(self, rows: int | None, columns: int | None) -> RegisterTile:
@@ -108,7 +108,7 @@ class VectorUnit:
                 return padded * (1 + 0.25 / count)  # a step of the inner loop loads columns once for all rows
 
             vectors = min(range(widest, 0, -1), key=cost)
-        height = min(self._accumulators // vectors, 14)
+        height = min(self.accumulators // vectors, 14)
         if rows is not None:
             height = min(height, rows)
             # 200 rows by 6 leave 2 over; 7 of them by 4 would waste none. Prefer even shares.
@@ -125,7 +125,7 @@ class VectorUnit:
 
         sizes = [(height, vectors) for vectors in range(1, 5) for height in range(1, 15)]
         # Beside the sums, a step's columns and one element of a row.
-        fitting = [(h, v) for h, v in sizes if h * v <= self._accumulators and h * v + v < self.registers]
+        fitting = [(h, v) for h, v in sizes if h * v <= self.accumulators and h * v + v < self.registers]
         height, vectors = min(fitting, key=cost)
         return RegisterTile(height, vectors, self.lanes, self.unroll, self.step_dot)
 
