@@ -36,13 +36,13 @@ def limit_kernels(threads: int) -> dict[str, LimitKernel]:
     `BFLOAT16` is among them where the CPU has an instruction that multiplies it: elsewhere it is computed in float32.
     """
     import tvm
-    from tvm.target import codegen
 
     from sam3port.kernels.cpu.vector_unit import vector_unit
     from sam3port.machine.cpus import configure_threads
+    from sam3port.machine.host import host_target
 
     configure_threads(threads)
-    target = tvm.target.Target({"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu(), "num-cores": threads})
+    target = host_target(threads)
     unit = vector_unit(target)
     lanes = unit.lanes
 

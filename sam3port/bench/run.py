@@ -56,7 +56,8 @@ def run_of(results: Results, setup: Setup, command: str) -> BenchRun:
 
 def machine() -> str:
     """What the operating system says about processor and system, and LLVM about the processor."""
-    from tvm.target import codegen
+    from sam3port.machine.host import cpu_name
+    from sam3port.machine.processor import running
 
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -64,7 +65,7 @@ def machine() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     named = f", {len(names)} x {names[0]}" if names else ""
-    return f"{platform.system()} {platform.machine()}{named} ({codegen.llvm_get_system_cpu()})"
+    return f"{platform.system()} {platform.machine()}{named} ({cpu_name(running())})"
 
 
 def versions() -> dict[str, str]:

@@ -1,18 +1,15 @@
-"""Which instructions the running CPU has, by LLVM's names. Imports nothing heavy: asked before anything is loaded."""
+"""Names of instructions: LLVM's, and what each operating system calls them. Imports nothing heavy."""
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import platform
+import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Final
 
-X86: Final = {
-    **{name: name for name in ("sse", "sse2", "ssse3", "sse4a", "avx", "avx2", "fma", "f16c", "fma4", "xop")},
-    **{name: name for name in ("bmi2", "adx", "movbe", "popcnt", "gfni", "cmov", "cx8", "cx16", "aes", "tbm")},
-    **{name: name for name in ("vaes", "vpclmulqdq", "avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl")},
+from sam3port.machine.cpuid import BITS
+
+_APX: Final = ("egpr", "push2pop2", "ppx", "ndd", "ccmp", "nf", "zu")
+_X86_IN_LINUX: Final = {
     "sse3": "pni",
     "sse4.1": "sse4_1",
     "sse4.2": "sse4_2",
@@ -20,13 +17,14 @@ X86: Final = {
     "lzcnt": "abm",
     "pclmul": "pclmulqdq",
     "sha": "sha_ni",
+    "sahf": "lahf_lm",
+    "prfchw": "3dnowprefetch",
     "avxvnni": "avx_vnni",
     "avxvnniint8": "avx_vnni_int8",
     "avxvnniint16": "avx_vnni_int16",
     "avxifma": "avx_ifma",
     "avxneconvert": "avx_ne_convert",
-    "avx512ifma": "avx512ifma",
-    "avx512vbmi": "avx512vbmi",
+    "avx10.1": "avx10",
     "avx512vbmi2": "avx512_vbmi2",
     "avx512vnni": "avx512_vnni",
     "avx512bitalg": "avx512_bitalg",
@@ -37,12 +35,31 @@ X86: Final = {
     "amx-tile": "amx_tile",
     "amx-int8": "amx_int8",
     "amx-bf16": "amx_bf16",
+    "amx-fp16": "amx_fp16",
+    "amx-complex": "amx_complex",
+    **dict.fromkeys(_APX, "apx"),
 }
-"""LLVM's name -> Linux's flag in /proc/cpuinfo, of what a compiler may use for ordinary code.
+_NOT_LOOKED_FOR: Final = {"avx10.2": "avx10_2"}
+"""No bit says that it is there, but a version number of what no machine at hand has: taken for lacking."""
+X86: Final = {name: _X86_IN_LINUX.get(name, name) for name in BITS} | _NOT_LOOKED_FOR
+"""LLVM's name -> Linux's flag in /proc/cpuinfo, of what a compiler may be told to use.
 
 What only an operating system or a program that asks for it would use (``mwaitx``, ``pku``, ``rdrnd``) stays out: a
 virtual machine often hides it, and nothing that TVM generates needs it.
 """
+
+_MAC_INTEL: Final = {
+    "sse3": "SSE3",
+    "sse4.1": "SSE4.1",
+    "sse4.2": "SSE4.2",
+    "avx": "AVX1.0",
+    "pclmul": "PCLMULQDQ",
+    "bmi": "BMI1",
+    "prfchw": "PREFETCHW",
+    "sahf": "LAHF",
+    "avx512vnni": "AVX512VNNI",
+}
+"""macOS on Intel: of ``sysctl machdep.cpu.features``, ``.leaf7_features`` and ``.extfeatures``; else in capitals."""
 
 ARM: Final = {
     "fp-armv8": "fp",
@@ -50,6 +67,7 @@ ARM: Final = {
     "aes": "aes",
     "sha2": "sha2",
     "sha3": "sha3",
+    "sm4": "sm4",
     "crc": "crc32",
     "lse": "atomics",
     "rdm": "asimdrdm",
@@ -60,18 +78,43 @@ ARM: Final = {
     "complxnum": "fcma",
     "rcpc": "lrcpc",
     "rcpc-immo": "ilrcpc",
+    "rcpc3": "lrcpc3",
     "lse2": "uscat",
     "flagm": "flagm",
     "altnzcv": "flagm2",
     "fptoint": "frint",
     "bf16": "bf16",
     "i8mm": "i8mm",
+    "cssc": "cssc",
+    "mops": "mops",
+    "hbc": "hbc",
+    "lut": "lut",
+    "faminmax": "faminmax",
     "sve": "sve",
     "sve2": "sve2",
+    "sve-aes": "sveaes",
+    "sve-sha3": "svesha3",
+    "sve-sm4": "svesm4",
+    "sve-bitperm": "svebitperm",
+    "sve-b16b16": "sveb16b16",
     "sme": "sme",
     "sme2": "sme2",
 }
-"""The same for aarch64."""
+"""The same for aarch64; the flags are those that the kernel's HWCAP bits are called by."""
+
+_HWCAP: Final = (
+    *("fp", "asimd", "evtstrm", "aes", "pmull", "sha1", "sha2", "crc32", "atomics", "fphp", "asimdhp", "cpuid"),
+    *("asimdrdm", "jscvt", "fcma", "lrcpc", "dcpop", "sha3", "sm3", "sm4", "asimddp", "sha512", "sve", "asimdfhm"),
+    *("dit", "uscat", "ilrcpc", "flagm", "ssbs", "sb", "paca", "pacg"),
+)
+_HWCAP2: Final = (
+    *("dcpodp", "sve2", "sveaes", "svepmull", "svebitperm", "svesha3", "svesm4", "flagm2", "frint", "svei8mm"),
+    *("svef32mm", "svef64mm", "svebf16", "i8mm", "bf16", "dgh", "rng", "bti", "mte", "ecv", "afp", "rpres", "mte3"),
+    *("sme", "smei16i64", "smef64f64", "smei8i32", "smef16f32", "smeb16f32", "smef32f32", "smefa64", "wfxt", "ebf16"),
+    *("sveebf16", "cssc", "rprfm", "sve2p1", "sme2", "sme2p1", "smei16i32", "smebi32i32", "smeb16b16", "smef16f16"),
+    *("mops", "hbc", "sveb16b16", "lrcpc3", "lse128", "fpmr", "lut", "faminmax"),
+)
+"""By number of the bit: the Linux kernel's documentation, arch/arm64/elf_hwcaps."""
 
 _MAC_ARM: Final = {
     "fp-armv8": "floatingpoint",
@@ -95,73 +138,87 @@ _MAC_ARM: Final = {
     "fptoint": "arm.FEAT_FRINTTS",
     "bf16": "arm.FEAT_BF16",
     "i8mm": "arm.FEAT_I8MM",
+    "cssc": "arm.FEAT_CSSC",
+    "hbc": "arm.FEAT_HBC",
+    "mops": "arm.FEAT_MOPS",
     "sme": "arm.FEAT_SME",
     "sme2": "arm.FEAT_SME2",
 }
-"""macOS: ``sysctl hw.optional.*``."""
+"""macOS on Apple's own processors: ``sysctl hw.optional.*``."""
+MAC_ARM_KEYS: Final = tuple(f"hw.optional.{key}" for key in _MAC_ARM.values())
+MAC_INTEL_KEYS: Final = tuple(f"machdep.cpu.{key}" for key in ("features", "leaf7_features", "extfeatures"))
+
+_ONLY_WHEN_ASKED: Final = frozenset(
+    {"aes", "sha", "sha2", "sha3", "sha512", "sm3", "sm4", "vaes", "sve-aes", "sve-sha3", "sve-sm4"}
+) | {name for name in BITS if name.startswith("amx-")}
+"""Nothing but a program that names them uses these, and no kernel of ours does. Code for a processor with them runs on
+one without."""
+
+
+def is_arm(machine: str) -> bool:
+    """Whether ``platform.machine()`` names 64-bit ARM."""
+    return machine.lower() in {"aarch64", "arm64"}
+
+
+def known_features(machine: str) -> Mapping[str, str]:
+    """`X86` or `ARM`."""
+    return ARM if is_arm(machine) else X86
 
 
 def relevant(features: Iterable[str], machine: str) -> list[str]:
-    """Those of LLVM's ``features`` of a CPU that generated code may use and `missing_features` can look for, sorted.
+    """Those of LLVM's ``features`` of a CPU that generated code may use and that can be looked for, sorted.
 
     Args:
         features: LLVM's names; tunings ("fast-lzcnt") may be among them.
         machine: as ``platform.machine()`` calls it.
     """
-    return sorted(set(features) & set(_table(machine)))
+    return sorted(set(features) & set(known_features(machine)) - _ONLY_WHEN_ASKED)
 
 
 def missing_features(required: Iterable[str]) -> list[str]:
     """Those of LLVM's features that the running CPU lacks, in the order given; empty when it has them all.
 
-    Where the operating system does not say what the CPU has, nothing is reported as missing. A name that is not known
-    for this kind of CPU is missing.
+    Where neither the processor nor the system can be asked what the CPU has, nothing is reported as missing. A name
+    that is not known for this kind of CPU is missing.
     """
-    there = _present()
+    from sam3port.machine.processor import running
+
+    there = running().features
     return [] if there is None else [name for name in required if name not in there]
 
 
-@functools.cache
-def _present() -> frozenset[str] | None:
-    """LLVM's names of what the CPU has, None where that cannot be found out."""
-    machine, system = platform.machine(), platform.system()
-    if system == "Linux":
-        flags = _linux_flags()
-        return None if flags is None else present(_table(machine), flags)
-    if system == "Darwin" and _is_arm(machine):
-        return frozenset(name for name, key in _MAC_ARM.items() if _sysctl(f"hw.optional.{key}"))
-    return None
-
-
-def present(table: Mapping[str, str], flags: Iterable[str]) -> frozenset[str]:
-    """The names of ``table`` whose flag is among ``flags``."""
+def of_linux_flags(flags: Iterable[str], machine: str) -> frozenset[str]:
+    """LLVM's names of what ``/proc/cpuinfo`` lists in ``flags`` (x86) or ``Features`` (ARM)."""
     known = set(flags)
-    return frozenset(name for name, flag in table.items() if flag in known)
+    return frozenset(name for name, flag in known_features(machine).items() if flag in known)
 
 
-def _table(machine: str) -> Mapping[str, str]:
-    return ARM if _is_arm(machine) else X86
+def of_hwcap(hwcap: int, hwcap2: int) -> frozenset[str]:
+    """LLVM's names of what the kernel's auxiliary vector says on aarch64 (``AT_HWCAP``, ``AT_HWCAP2``)."""
+    flags = [
+        name
+        for names, bits in ((_HWCAP, hwcap), (_HWCAP2, hwcap2))
+        for number, name in enumerate(names)
+        if bits >> number & 1
+    ]
+    return of_linux_flags(flags, "aarch64")
 
 
-def _is_arm(machine: str) -> bool:
-    return machine.lower() in {"aarch64", "arm64"}
+def of_mac(values: Mapping[str, str], machine: str) -> frozenset[str]:
+    """LLVM's names of what ``sysctl`` says on a Mac.
 
+    Args:
+        values: of `MAC_ARM_KEYS` or `MAC_INTEL_KEYS`, those that are there.
+        machine: ``arm64`` or ``x86_64``.
+    """
+    if is_arm(machine):
+        return frozenset(
+            n for n, key in _MAC_ARM.items() if values.get(f"hw.optional.{key}", "0").strip() not in {"", "0"}
+        )
+    words = {word for key in MAC_INTEL_KEYS for word in values.get(key, "").upper().split()}
 
-def _linux_flags() -> list[str] | None:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() in {"flags", "Features"}:
-            return value.split()
-    return None
+    def named(name: str) -> bool:
+        plain = _MAC_INTEL.get(name, re.sub(r"[._-]", "", name).upper())
+        return plain in {re.sub(r"[_-]", "", word) if word != "AVX1.0" else word for word in words} or plain in words
 
-
-def _sysctl(name: str) -> bool:
-    value, size = ctypes.c_int64(0), ctypes.c_size_t(8)
-    library = ctypes.CDLL(None)
-    return (
-        library.sysctlbyname(name.encode(), ctypes.byref(value), ctypes.byref(size), None, 0) == 0 and value.value != 0
-    )
+    return frozenset(name for name in X86 if named(name))

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from sam3port.errors import UpstreamError, UsageError
 from sam3port.port.build import make_missing, prepare, store_for, the_only_build
+from sam3port.port.compiled_for import read_machine
 from sam3port.port.entries import linked_components
 from sam3port.port.errors import BuildFailed
 from sam3port.port.folder import file_errors, put_in_place
 from sam3port.port.keys import link_key
-from sam3port.port.library import read_machine
+from sam3port.port.library import model_file
 from sam3port.port.linking import link_in_worker
 from sam3port.port.manifest import describe
 from sam3port.port.progress import LINK, MODEL, Progress, State, Step
@@ -118,7 +119,7 @@ def _fill(folder: Path, results: Results, library: Path, plan: Plan) -> None:
     from sam3port.port.tokenizer import write_tokenizer
 
     machine = read_machine(library)
-    link(library / machine.library, folder / machine.library)
+    link(library / model_file(machine), folder / model_file(machine))
     for name in results.keys:
         (folder / parameters_file(name)).parent.mkdir(exist_ok=True)
         link(results.folder(name, Stage.PACK) / PARAMETERS, folder / parameters_file(name))

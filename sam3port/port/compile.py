@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sam3port.errors import Sam3PortError
-from sam3port.machine.place import place, place_of
+from sam3port.port.compiled_for import machine_of, write_machine
 from sam3port.port.optimise import alone
 from sam3port.port.stage import LIBRARY, OBJECTS
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
 
 
 def compile_library(module: Any, target: BuildTarget, folder: Path) -> None:
-    """Compiles ``main`` and all that it calls to the library of `library_name` in ``folder``."""
+    """Compiles ``main`` and all that it calls to the library of `library_name` in ``folder``, beside what it is for."""
     import tvm
 
     executable = tvm.compile(alone(module, "main"), target=target.target())
     export_library(executable, target, folder / library_name(target.target()))
+    write_machine(machine_of(target.target()), folder)
 
 
 def library_name(target: Any) -> str:
     """`LIBRARY`, or `OBJECTS` for a ``tvm.target.Target`` that this machine's linker cannot link for."""
-    return LIBRARY if place_of(target) == place("") else OBJECTS
+    return LIBRARY if machine_of(target).here else OBJECTS
 
 
 def export_library(executable: Any, target: BuildTarget, file: Path) -> None:

@@ -26,15 +26,14 @@ _SOURCES: Final = {
     Stage.IMPORT: (
         *("port/relax.py", "port/decompose.py", "port/converter.py", "port/converters", "port/float32_regions.py"),
     ),
-    Stage.OPTIMISE: ("port/optimise.py", "kernels", "targets", "tuning/record.py", "tuning/sources.py"),
+    Stage.OPTIMISE: ("port/optimise.py", "kernels", "targets", "machine", "tuning/record.py", "tuning/sources.py"),
     Stage.PACK: ("port/pack.py", "port/parameters.py"),
-    Stage.COMPILE: ("port/compile.py", "machine/place.py"),
+    Stage.COMPILE: ("port/compile.py", "port/compiled_for.py", "machine"),
 }
 """Our own source that a stage's result depends on, besides that of the plugins that are used."""
 
 _LINK_SOURCES: Final = (
-    *("port/entries.py", "port/link.py", "port/library.py", "port/compile.py"),
-    *("machine/features.py", "machine/place.py"),
+    *("port/entries.py", "port/link.py", "port/library.py", "port/compile.py", "port/compiled_for.py", "machine"),
 )
 
 _VERSIONS: Final = {

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import sam3port
 from sam3port.port.entries import ENTRIES, interface
 from sam3port.port.keys import upstream_identity, weights_identity
+from sam3port.port.library import model_file
 from sam3port.runtime.hashes import sha256
 from sam3port.runtime.manifest import FORMAT, KIND, MANIFEST
 
 if TYPE_CHECKING:
     from sam3port.patching.plan import Plan
-    from sam3port.port.library import Machine
+    from sam3port.port.compiled_for import Machine
     from sam3port.port.request import BuildRequest
 
 _VERSIONS: Final = ("apache-tvm", "apache-tvm-ffi", "numpy", "tokenizers", "torch", "torchvision")
@@ -48,7 +49,7 @@ def describe(request: BuildRequest, plan: Plan, machine: Machine, folder: Path) 
             "tvm": machine.tvm,
             "cpu_features": list(machine.cpu_features),
         },
-        "library": machine.library,
+        "library": model_file(machine),
         "entries": _entries(request),
         "files": {
             file.relative_to(folder).as_posix(): {"sha256": sha256(file), "bytes": file.stat().st_size}

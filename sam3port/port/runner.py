@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sam3port.components.component import Arrays, TensorSpec
 from sam3port.machine.cpus import configure_threads
 from sam3port.port import parameters
+from sam3port.port.compiled_for import read_machine
 from sam3port.port.errors import InputError
 from sam3port.port.stage import LIBRARY, PARAMETERS, RECORD, Stage
 
@@ -39,6 +40,7 @@ class Compiled:
         self.name: str = record["component"]
         self.inputs = tuple(_spec(entry) for entry in record["inputs"])
         self.outputs = tuple(_spec(entry) for entry in record["outputs"])
+        read_machine(folder).require(folder)
         configure_threads()
         device = _device(folder, record)
         self._machine = relax.VirtualMachine(tvm.runtime.load_module(str(folder / LIBRARY)), device)
@@ -140,8 +142,6 @@ def in_order(component: str, specs: Sequence[TensorSpec], given: Arrays) -> list
 def _device(folder: Path, record: dict[str, Any]) -> Any:
     import tvm
 
-    if not (folder / LIBRARY).exists():
-        raise InputError(f"{folder} was built for another machine", "link and run it there, or build it here")
     device = tvm.device(record["device"], 0)
     if not device.exist:
         raise InputError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import platform
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sam3port.errors import UsageError
@@ -15,6 +14,8 @@ from sam3port.targets.target import BuildTarget
 if TYPE_CHECKING:
     from sam3port.tuning.record import TunedSchedule
 
+NATIVE: Final = "native"
+"""``--mcpu native``: this machine's CPU, for features to be added to it or taken away."""
 _SYSTEMS: Final = ("linux", "macos", "darwin", "windows")
 """TVM's runtime is there for these."""
 _CPU_OF_A_TRIPLE: Final = {"arm64-apple": "apple-m1", "aarch64-apple": "apple-m1", "x86_64": "x86-64"}
@@ -32,13 +33,18 @@ class CpuTarget(BuildTarget):
 
     def target(self) -> Any:
         import tvm
-        from tvm.target import codegen
 
-        if not self.chosen:
-            cpu = codegen.llvm_get_system_cpu()
-            return tvm.target.Target({"kind": "llvm", "mcpu": cpu, "num-cores": usable_cpus()})
+        from sam3port.machine.host import assumed_target
+
+        name, features = self._named()
+        if name == NATIVE:
+            here = assumed_target()
+            attributes = [*map(str, here.attrs.get("mattr", ())), *features]
+            return here if not features else tvm.target.Target({**_described(here), "mattr": attributes})
         # How many cores that machine has is not known here; the kernels have a usual number.
-        described = {"kind": "llvm", "mcpu": self._cpu()}
+        described: dict[str, Any] = {"kind": "llvm", "mcpu": name}
+        if features:
+            described["mattr"] = list(features)
         if "triple" in self.chosen:
             described["mtriple"] = self.chosen["triple"]
         return tvm.target.Target(described)
@@ -66,45 +72,52 @@ class CpuTarget(BuildTarget):
         ]
 
     def identity(self) -> str:
-        if self.chosen:
+        from sam3port.machine.processor import assumed
+
+        name, features = self._named()
+        if name == NATIVE:
+            processor = assumed()
+            has = "unknown" if processor.features is None else " ".join(processor.offered)
+            cpu = f"{processor.maker} {processor.model} {processor.brand} {has} on {usable_cpus()}"
+            triple = f"{processor.system} {processor.machine}"
+        else:
             # Without a triple the object code is for this machine's kind.
-            triple = self.chosen.get("triple", f"{platform.system()} {platform.machine()}")
-            return f"cpu {self.dtype} {triple} {self._cpu()}{self._schedules()}"
-        described = f"{platform.system()} {platform.machine()} {_model()} on {usable_cpus()}"
-        return f"cpu {self.dtype} {described}{self._schedules()}"
+            cpu, triple = name, self.chosen.get("triple", f"{platform.system()} {platform.machine()}")
+        return " ".join(["cpu", self.dtype, triple, cpu, *features]) + self._schedules()
 
     def check(self) -> None:
         """LLVM would take its plainest CPU in place of an unknown one, and crash on an unknown architecture."""
-        if not self.chosen:
-            return
         from tvm.target import Target, codegen
 
+        name, features = self._named()
         triple = self.chosen.get("triple", codegen.llvm_get_system_triple())
         known_system = any(system in triple.partition("-")[2] for system in _SYSTEMS)
-        if not known_system or not codegen.llvm_is_valid_cpu("generic", triple):
+        if self.chosen and (not known_system or not codegen.llvm_is_valid_cpu("generic", triple)):
             raise UsageError(
                 f"there is no code for the machine {triple}",
                 "name architecture and system: x86_64-linux-gnu, aarch64-linux-gnu, arm64-apple-macos",
             )
-        cpu = self._cpu()
-        if not codegen.llvm_is_valid_cpu(cpu, triple):
-            known = sorted(map(str, codegen.llvm_get_cpu_archlist(Target({"kind": "llvm", "mtriple": triple}))))
-            close = difflib.get_close_matches(cpu, known, n=3)
-            alike = f"did you mean {' or '.join(close)}? " if close else ""
-            raise UsageError(f"{triple} has no CPU named {cpu}", f"{alike}LLVM knows {', '.join(known)}")
+        if name == NATIVE and "triple" in self.chosen:
+            raise UsageError(f"--mcpu {NATIVE} is this machine's CPU, and {triple} is another machine", "name its CPU")
+        if name == NATIVE:
+            triple = str(self.target().attrs.get("mtriple", triple))
+        known = sorted(map(str, codegen.llvm_get_cpu_archlist(Target({"kind": "llvm", "mtriple": triple}))))
+        if name != NATIVE and not codegen.llvm_is_valid_cpu(name, triple):
+            raise UsageError(f"{triple} has no CPU named {name}", f"{_alike(name, known)}LLVM knows {', '.join(known)}")
+        if features:
+            _check_features(features, triple, known)
 
     def missing_to_run(self) -> list[str]:
-        from sam3port.machine.features import missing_features, relevant
-        from sam3port.machine.place import place
-
-        if not self.chosen:
-            return []
         from tvm.target import codegen
 
-        wanted, here = place(self.chosen.get("triple", "")), place("")
+        from sam3port.machine.features import missing_features, relevant
+        from sam3port.machine.place import place, place_of
+
+        target = self.target()
+        wanted, here = place_of(target), place("")
         if wanted != here:
             return [f"another machine: {' '.join(wanted)}, this is {' '.join(here)}"]
-        features = relevant(map(str, codegen.llvm_get_cpu_features(self.target())), wanted[1])
+        features = relevant(map(str, codegen.llvm_get_cpu_features(target)), wanted[1])
         return [f"the instructions {', '.join(missing)}"] if (missing := missing_features(features)) else []
 
     def _tuned(self) -> tuple[TunedSchedule, ...]:
@@ -113,24 +126,50 @@ class CpuTarget(BuildTarget):
 
     def _schedules(self) -> str:
         """A digest of the measured schedules that may fit. What this machine's CPU is called only tvm knows."""
-        may_fit = [each for each in self._tuned() if not self.chosen or each.machine.of_cpu(self._cpu())]
+        name, _ = self._named()
+        may_fit = [each for each in self._tuned() if name == NATIVE or each.machine.of_cpu(name)]
         if not may_fit:
             return ""
         content = repr([(each.workload, each.machine, sorted(each.schedule.items()), each.better) for each in may_fit])
         return f" tuned {hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
-    def _cpu(self) -> str:
-        if "mcpu" in self.chosen:
-            return self.chosen["mcpu"]
-        triple = self.chosen["triple"]
-        return next((cpu for start, cpu in _CPU_OF_A_TRIPLE.items() if triple.startswith(start)), "generic")
+    def _named(self) -> tuple[str, tuple[str, ...]]:
+        """LLVM's name of the CPU, or `NATIVE`, and the features that are added to it (``+``) or taken away (``-``)."""
+        name, *features = self.chosen.get("mcpu", "").split(",")
+        if not name:
+            triple = self.chosen.get("triple")
+            usual = (cpu for start, cpu in _CPU_OF_A_TRIPLE.items() if (triple or "").startswith(start))
+            name = NATIVE if triple is None else next(usual, "generic")
+        return name, tuple(features)
 
 
-def _model() -> str:
-    """What the operating system says about the CPU: LLVM picks its instructions by that."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    wanted = {line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}
-    return hashlib.sha256("\n".join(sorted(wanted)).encode()).hexdigest()[:16]
+def _described(target: Any) -> dict[str, Any]:
+    """What ``tvm.target.Target`` was made from."""
+    import json
+
+    described: dict[str, Any] = json.loads(str(target))
+    return {key: value for key, value in described.items() if key not in {"tag", "keys"}}
+
+
+def _check_features(features: tuple[str, ...], triple: str, cpus: list[str]) -> None:
+    """LLVM would only print that it does not know one, and go on."""
+    from tvm.target import Target, codegen
+
+    if malformed := [feature for feature in features if feature[:1] not in {"+", "-"}]:
+        raise UsageError(
+            f"--mcpu: {', '.join(malformed) or 'an empty word'} is no feature to be added or taken away",
+            "write a CPU, then features with + or -: --mcpu sapphirerapids,-amx-tile",
+        )
+    targets = (Target({"kind": "llvm", "mtriple": triple, "mcpu": cpu}) for cpu in cpus)
+    known = {str(name) for target in targets for name in codegen.llvm_get_cpu_features(target)}
+    for feature in features:
+        if feature[1:] not in known:
+            alike = _alike(feature[1:], sorted(known))
+            raise UsageError(
+                f"{triple} has no feature named {feature[1:]}", f"{alike}LLVM knows {', '.join(sorted(known))}"
+            )
+
+
+def _alike(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3)
+    return f"did you mean {' or '.join(close)}? " if close else ""

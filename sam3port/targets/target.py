@@ -45,9 +45,9 @@ class BuildTarget(ABC):
 
     def host(self) -> Any:
         """The ``tvm.target.Target`` of this machine's CPU, which prepares the weights while building."""
-        from sam3port.targets.cpu import CpuTarget
+        from sam3port.machine.host import host_target
 
-        return CpuTarget().target()
+        return host_target()
 
     @abstractmethod
     def identity(self) -> str:

@@ -13,13 +13,13 @@ from sam3port.bench import limit
 @pytest.mark.parametrize("threads", [1, 2])
 def test_reading_reads_every_number(threads: int) -> None:
     import tvm
-    from tvm.target import codegen
 
     from sam3port.kernels.cpu.vector_unit import vector_unit
     from sam3port.machine.cpus import configure_threads
+    from sam3port.machine.host import host_target
 
     configure_threads(threads)
-    target = tvm.target.Target({"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu()})
+    target = host_target(threads)
     lanes = vector_unit(target).lanes
     function = limit._read(threads, lanes).with_attr("global_symbol", "kernel")
     kernel = tvm.compile(tvm.IRModule({"kernel": function}), target=target)["kernel"]

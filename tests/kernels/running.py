@@ -10,13 +10,13 @@ import numpy.typing as npt
 import tvm
 from tvm import relax
 from tvm.target import Target
-from tvm.target.codegen import llvm_get_system_cpu
 
 from sam3port.kernels.cpu.vector_unit import VectorUnit, vector_unit
+from sam3port.machine.host import host_target
 
 Array = npt.NDArray[Any]
 
-HOST = Target({"kind": "llvm", "mcpu": llvm_get_system_cpu(), "num-cores": 2})
+HOST = host_target(2)
 UNIT: VectorUnit = vector_unit(HOST)
 
 

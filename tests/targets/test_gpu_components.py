@@ -16,6 +16,7 @@ from tvm import tirx
 from sam3port.components.component import Capacity
 from sam3port.kernels.gpu.launch import launches, threads
 from sam3port.kernels.gpu.metal_source import shared_memory
+from sam3port.machine.host import host_target
 from sam3port.model.preset import preset
 from sam3port.plugins import load_plugins
 from sam3port.port import ir, parameters
@@ -46,7 +47,6 @@ def test_the_kernels_compute_what_pytorch_computes(name: str, built_for_gpu: Pat
     import torch
     import tvm
     from tvm import relax
-    from tvm.target import codegen
 
     from sam3port.patching.install import make_plan
     from sam3port.port import export
@@ -58,7 +58,7 @@ def test_the_kernels_compute_what_pytorch_computes(name: str, built_for_gpu: Pat
     example = component.example(sizes, 1)
     module, loops = as_loops(alone(ir.load(built_for_gpu / name / OPTIMISED), "main"))
     assert loops, "nothing was scheduled for a GPU"
-    host = tvm.target.Target({"kind": "llvm", "mcpu": codegen.llvm_get_system_cpu(), "opt-level": 1})
+    host = tvm.target.Target({**json.loads(str(host_target())), "opt-level": 1})
     machine = relax.VirtualMachine(tvm.compile(module, target=host), tvm.cpu())
     weights = parameters.read(built_for_gpu / name / PARAMETERS).values()
     found = machine["main"](*(tvm.runtime.tensor(np.array(array)) for array in (*example.values(), *weights)))
