@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+from sam3port import children
 from sam3port.errors import Sam3PortError
 
 
@@ -21,14 +20,7 @@ def prepared(module: str, *arguments: str, file: Path, failed: str) -> Any:
     Raises:
         PreparationFailed: it did not; ``failed`` in words, and the last line that it said.
     """
-    process = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    )
+    process = children.run(module, *arguments)
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except OSError:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sam3port import children
 from sam3port.errors import Sam3PortError
 
 
@@ -43,16 +41,11 @@ class Process:
         )
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (kept open)
         number = str(threads)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module, str(file)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            encoding="utf-8",
-            env={**os.environ, "OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number, "TVM_NUM_THREADS": number},
-            # Ctrl-C in a terminal reaches the contest only, which then ends its processes.
-            start_new_session=os.name == "posix",
+        self._process = children.start(
+            module,
+            str(file),
+            log=self._log,
+            environment={"OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number, "TVM_NUM_THREADS": number},
         )
         try:
             ready = self._event("ready")

@@ -32,17 +32,31 @@ def run(upstream: Path | None, disable: tuple[str, ...], module: str | None, arg
     if not located.pinned:
         click.echo(f"sam3port: {located.describe()}", err=True)
     script = None if module is not None else _script(arguments[0])
+    _leave_own_folder()
     install(upstream, disable=disable)
     # Children that are not multiprocessing's install the hook at their start: see children/sitecustomize.py.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(CHILDREN), os.environ.get("PYTHONPATH")]))
     if module is not None:
         sys.argv = [module, *arguments]
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `python -m` does
+        _put_first(os.getcwd())  # noqa: PTH109 - as `python -m` does
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     elif script is not None:
         sys.argv = [arguments[0], *arguments[1:]]
-        sys.path.insert(0, str(script.parent))
+        _put_first(str(script.parent))
         runpy.run_path(str(script), run_name="__main__")
+
+
+def _leave_own_folder() -> None:
+    """Takes the folder of the program ``sam3port`` from the path, where Python put it. The user's program has none."""
+    own = str(Path(sys.argv[0]).resolve().parent)
+    if not sys.flags.safe_path and sys.path[0] == own:
+        del sys.path[0]
+
+
+def _put_first(folder: str) -> None:
+    """As Python does, unless it was told not to (-P, PYTHONSAFEPATH)."""
+    if not sys.flags.safe_path:
+        sys.path.insert(0, folder)
 
 
 def _script(name: str) -> Path:

@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from packaging.requirements import Requirement
 
+from sam3port import children
 from sam3port.errors import Sam3PortError
 from sam3port.machine.cpus import usable_cpus
+
+_ASK_S: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,7 @@ def _targets() -> list[TargetFinding]:
     """Asks TVM in an interpreter of its own: a broken library must not take doctor down."""
     from sam3port.plugins import load_plugins
 
-    said = _ask("from sam3port.targets.look import main; main()")
+    said = _ask("sam3port.targets.look")
     if said is None:
         broken = ["TVM cannot be imported: pip install 'apache-tvm>=0.27,<0.28'"]
         return [TargetFinding(name, False, False, broken) for name in load_plugins().targets()]
@@ -163,6 +166,9 @@ def _targets() -> list[TargetFinding]:
     ]
 
 
-def _ask(code: str) -> str | None:
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+def _ask(module: str) -> str | None:
+    try:
+        process = children.run(module, timeout=_ASK_S)
+    except (children.CannotStart, subprocess.TimeoutExpired):
+        return None
     return process.stdout.strip().rpartition("\n")[2] if process.returncode == 0 else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -18,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from sam3port import children
 from sam3port.errors import PatchError
 from sam3port.patching.install import install, make_plan
 from sam3port.patching.patch import Patch
@@ -105,24 +105,17 @@ def _tried(patch: Patch, trial: dict[str, Any]) -> Outcome:
 
 
 def _fresh_interpreter(upstream: Path | None, off: frozenset[str]) -> dict[str, Any]:
-    environment = dict(os.environ)
-    environment["SAM3PORT_DISABLE"] = ",".join(sorted(off))
+    environment = {"SAM3PORT_DISABLE": ",".join(sorted(off))}
     if upstream is not None:
         environment["SAM3PORT_UPSTREAM"] = str(upstream.expanduser().absolute())
     with tempfile.TemporaryDirectory(prefix="sam3port-") as folder:
         file = Path(folder, "trial.json")
-        process = subprocess.run(
-            [sys.executable, "-m", "sam3port.patching.trial", str(file)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
+        process = children.run("sam3port.patching.trial", str(file), environment=environment)
         if process.returncode or not file.exists():
             last = (process.stderr.strip().splitlines() or ["(it printed nothing)"])[-1]
             raise PatchError(
                 f"the fresh interpreter ended with status {process.returncode}: {last}",
-                f"run `{Path(sys.executable).name} -m sam3port.patching.trial {os.devnull}` to see all of it",
+                f"run `{children.command_for_people('sam3port.patching.trial', os.devnull)}` to see all of it",
             )
         result: dict[str, Any] = json.loads(file.read_text())
         return result

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import IO, Any, Final
+
+from sam3port import children
 
 MODULE: Final = "sam3port.port.worker"
 
@@ -31,16 +30,7 @@ class Worker:
         self.busy_with: str | None = None
         self.peak = 0
         """The most memory it has used, bytes."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            encoding="utf-8",
-            # Ctrl-C in a terminal reaches the build only, which then ends its workers.
-            start_new_session=os.name == "posix",
-        )
+        self._process = children.start(MODULE, log=log)
         self._events = events
         threading.Thread(target=self._read, daemon=True).start()
 

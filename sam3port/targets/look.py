@@ -23,3 +23,7 @@ def main() -> None:
 
 def _generator(device: str) -> str:
     return "llvm" if device == "cpu" else device
+
+
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from sam3port.children import started_by_libraries
 from sam3port.kernels.cpu.schedules import Schedule
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 from sam3port.kernels.cpu.workloads import Workload
@@ -78,16 +79,15 @@ class Meter:
         for start in range(0, len(schedules), width):
             now = schedules[start : start + width]
             built = [self._pairs[workload.key, schedule] for schedule in now]
-            runner = self._runner(rounds, min_ms)
-            with interrupts_wait():
+            with interrupts_wait(), started_by_libraries():
+                runner = self._runner(rounds, min_ms)
                 futures = [None if pair.given is None else runner.run([pair.given])[0] for pair in built]
-            for schedule, pair, future in zip(now, built, futures, strict=True):
-                if future is None:
+                measured = [None if future is None else future.result() for future in futures]
+            for schedule, pair, each in zip(now, built, measured, strict=True):
+                if each is None:
                     yield Result(schedule, None, None, None, rounds, pair.problem)
-                    continue
-                with interrupts_wait():
-                    measured = future.result()
-                yield _result(schedule, measured, rounds)
+                else:
+                    yield _result(schedule, each, rounds)
 
     def _build(self, workload: Workload, schedules: Sequence[Schedule]) -> None:
         from tvm.s_tir.meta_schedule.builder import BuilderInput
@@ -97,7 +97,7 @@ class Meter:
         if not missing:
             return
         pairs = [self._pair(workload, schedule) for schedule in missing]
-        with interrupts_wait():
+        with interrupts_wait(), started_by_libraries():
             built = self._builder.build([BuilderInput(module, self._target) for module, _ in pairs])
         for schedule, (_, arguments), result in zip(missing, pairs, built, strict=True):
             failed = result.error_msg is not None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from sam3port import children
 from sam3port.errors import UpstreamError
 from sam3port.upstream import manifest, pin, places
 
@@ -152,25 +152,16 @@ def _download(requirements: list[str], destination: Path) -> None:
             f"sam3 cannot be fetched: this Python ({sys.executable}) has no pip",
             f"`{sys.executable} -m ensurepip` adds it; or {_OTHER_WAYS}",
         )
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
-    command += ["--retries", "0", "--timeout", "10", "--disable-pip-version-check", "--progress-bar", "off"]
-    command += ["--dest", str(destination), *requirements]
+    options = ["--no-deps", "--only-binary=:all:", "--no-input", "--retries", "0", "--timeout", "10"]
+    options += ["--disable-pip-version-check", "--progress-bar", "off", "--dest", str(destination)]
     try:
-        result = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            env=os.environ | {"PYTHONUTF8": "1"},
-            timeout=_PIP_TIME_LIMIT,
-            check=False,
+        result = children.run(
+            "pip", "download", *options, *requirements, environment={"PYTHONUTF8": "1"}, timeout=_PIP_TIME_LIMIT
         )
     except subprocess.TimeoutExpired as error:
         raise UpstreamError(f"pip took over {_PIP_TIME_LIMIT:.0f} s to fetch 2 MB", _OTHER_WAYS) from error
     if result.returncode != 0:
-        said = result.stdout.splitlines()
+        said = [*result.stdout.splitlines(), *result.stderr.splitlines()]
         said = [line for line in said if line.startswith("ERROR")] or said
         raise UpstreamError(
             f"sam3 cannot be fetched from the package index: {' '.join(said[-2:]).strip() or 'pip said nothing'}",

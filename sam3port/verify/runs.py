@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
+from sam3port import children
 from sam3port.errors import Sam3PortError
 from sam3port.port.request import BuildRequest
 
@@ -190,16 +190,8 @@ class Processes:
         with self._lock:
             if self._ended:
                 raise KeyboardInterrupt
-            process = subprocess.Popen(
-                [sys.executable, "-m", self._modules[run], str(request)],
-                stdin=subprocess.PIPE,  # never written to: its end tells the child that the proof is gone
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                encoding="utf-8",
-                # Ctrl-C in a terminal reaches the proof only, which then ends its runs.
-                start_new_session=os.name == "posix",
-            )
+            # Its input is never written to: that it ends tells the child that the proof is gone.
+            process = children.start(self._modules[run], str(request), log=log)
             self._running.add(process)
         return process
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Program
+from tests.conftest import clean_environment
 
 
 def script(folder: Path, text: str, name: str = "program.py") -> str:
@@ -50,6 +56,24 @@ def test_disable_holds_for_the_program_and_its_children(sam3port: Program, tmp_p
     )
     done = sam3port("run", "--disable", "float_rope", name)
     assert done.stdout.split("\n")[:2] == ["['float_rope']", "['float_rope']"], done.stderr
+
+
+@pytest.mark.parametrize("how", ["program", "module"])
+@pytest.mark.parametrize("safe", [{}, {"PYTHONSAFEPATH": "1"}], ids=["", "safe path"])
+def test_the_path_is_that_of_plain_python(tmp_path: Path, upstream_root: Path, how: str, safe: dict[str, str]) -> None:
+    """But for our own folder: neither that of the program `sam3port` nor, with `python -m`, the working folder."""
+    name = script(tmp_path, "import json, sys\nprint(json.dumps(sys.path))\n")
+    here = tmp_path / "here"
+    here.mkdir()
+    programs = Path(sys.executable).parent / "sam3port"
+    ours = [str(programs)] if how == "program" else [sys.executable, "-m", "sam3port"]
+    paths = []
+    for command in ([sys.executable], [*ours, "run", "--upstream", str(upstream_root)]):
+        environment = clean_environment(**safe)
+        done = subprocess.run([*command, tmp_path / name], cwd=here, env=environment, capture_output=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        paths.append(json.loads(done.stdout))
+    assert [entry for entry in paths[1] if Path(entry).name != "children"] == paths[0]
 
 
 def test_wrong_use(sam3port: Program) -> None:
