@@ -111,7 +111,7 @@ def _bench(setup: Setup, name: str, built: Path, inputs: Path, results: Results)
         Works({"run": name}, {"run": needed["flops"]}, {"run": moved}),
         requests,
         folder / "processes",
-        dtype=setup.build.dtype,
+        build=setup.build,
         threads=setup.threads,
         rounds=setup.rounds,
         error=error,

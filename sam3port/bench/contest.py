@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from sam3port.bench.figures import Absent, Results, Row
 from sam3port.bench.limit import BFLOAT16, FLOAT32, READ
 from sam3port.bench.process import ContestantFailed, Process
 from sam3port.verify.child import Outputs
+
+if TYPE_CHECKING:
+    from sam3port.port.request import BuildRequest
 
 LIMIT_MODULE: Final = "sam3port.bench.run_limit"
 _REST_S: Final = 0.3
@@ -43,7 +46,7 @@ def compete(
     folder: Path,
     *,
     modules: Mapping[Contestant, str] = MODULES,
-    dtype: str,
+    build: BuildRequest,
     threads: int,
     rounds: int,
     error: Error,
@@ -57,7 +60,7 @@ def compete(
         requests: what each contestant is told.
         folder: for the processes' files.
         modules: what each one executes.
-        dtype: what is computed in.
+        build: what ours was built from: its type is what is computed in, its target what the limits are measured with.
         threads: for each.
         rounds: in each of them everybody has a turn; one more, before them, is the warm-up.
         error: how far a contestant's first outputs are off, None where that cannot be said.
@@ -65,7 +68,7 @@ def compete(
         say: is told what happens.
     """
     with contextlib.ExitStack() as stack:
-        limit = Process(LIMIT_MODULE, {}, folder / "limit", threads)
+        limit = Process(LIMIT_MODULE, {"build": build.as_json()}, folder / "limit", threads)
         stack.callback(limit.kill)
         there: dict[Contestant, Process] = {}
         for contestant, request in requests.items():
@@ -107,7 +110,7 @@ def compete(
                     Row(
                         title,
                         contestant,
-                        dtype,
+                        build.dtype,
                         tuple(seconds[contestant, work]),
                         works.flops.get(work),
                         works.bytes_moved.get(work),

@@ -56,8 +56,8 @@ def run_of(results: Results, setup: Setup, command: str) -> BenchRun:
 
 def machine() -> str:
     """What the operating system says about processor and system, and LLVM about the processor."""
-    from sam3port.machine.host import cpu_name
     from sam3port.machine.processor import running
+    from sam3port.targets.host import cpu_name
 
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -6,11 +6,13 @@ from typing import Any
 
 from sam3port.bench.child import Opened, serve
 from sam3port.bench.limit import limit_kernels
+from sam3port.port.request import BuildRequest
 
 
 def opened(request: dict[str, Any]) -> Opened:
     """A work for each measurement."""
-    kernels = limit_kernels(request["threads"])
+    target = BuildRequest.from_json(request["build"]).build_target()
+    kernels = limit_kernels(request["threads"], target.target() if target.device == "cpu" else None)
     return Opened(
         {name: kernel.run for name, kernel in kernels.items()},
         lambda _work, _result: {},

@@ -68,7 +68,7 @@ def bench_whole(setup: Setup, artifact: Path, photograph: Photograph, results: R
         {each: {**request, "contestant": str(each)} for each in setup.contestants if each in WHOLE},
         folder,
         modules=MODULES,
-        dtype=setup.build.dtype,
+        build=setup.build,
         threads=setup.threads,
         rounds=setup.rounds,
         error=error,

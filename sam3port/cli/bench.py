@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sam3port.cli.options import disable_option, upstream_option
+from sam3port.cli.options import disable_option, given, mcpu_option, upstream_option
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,11 +50,13 @@ if TYPE_CHECKING:
     help="Add to the report there, or begin one.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes of the build (default: 2).")
+@mcpu_option
 @upstream_option
 @disable_option
 def bench(
     components: tuple[str, ...],
     end_to_end: bool,
+    mcpu: str | None,
     against: str | None,
     threads: int | None,
     rounds: int,
@@ -81,7 +83,7 @@ def bench(
     if image is not None and not end_to_end:
         raise UsageError("--image belongs to --end-to-end", "give that, too, or leave it away")
     chosen = _contestants(against)
-    request = _request(components, end_to_end, options)
+    request = _request(components, end_to_end, mcpu, options)
     results = Results()
     earlier = earlier_runs(report) if report is not None else []
     with tempfile.TemporaryDirectory(prefix="sam3port-bench-") as folder:
@@ -91,7 +93,7 @@ def bench(
                 _whole(setup, built, image, results)
             else:
                 bench_components(setup, built, results)
-        command = _command(components, end_to_end, against, threads, rounds, image, options)
+        command = _command(components, end_to_end, mcpu, against, threads, rounds, image, options)
         run = run_of(results, setup, command)
         if as_json:
             click.echo(json_format.dumps(run.as_json()))
@@ -119,14 +121,15 @@ def _contestants(against: str | None) -> list[Contestant]:
     return there
 
 
-def _request(components: tuple[str, ...], end_to_end: bool, options: dict[str, Any]) -> BuildRequest:
+def _request(components: tuple[str, ...], end_to_end: bool, mcpu: str | None, options: dict[str, Any]) -> BuildRequest:
     from sam3port.port.entries import linked_components
     from sam3port.port.request import BuildRequest, known_components
 
     names = linked_components() if end_to_end else tuple(known_components(options["disable"], components))
-    request = BuildRequest(components=names, **options)
+    request = BuildRequest(components=names, target_options=given(mcpu=mcpu), **options)
     request.sizes()
-    request.build_target()
+    request.build_target().check()
+    request.refuse_to_run_without_device()
     return request
 
 
@@ -169,6 +172,7 @@ def _say(started: float) -> Any:
 def _command(
     components: tuple[str, ...],
     end_to_end: bool,
+    mcpu: str | None,
     against: str | None,
     threads: int | None,
     rounds: int,
@@ -179,6 +183,7 @@ def _command(
     words += ["--preset", options["preset"]]
     words += ["--resolution", str(options["resolution"])] if options["resolution"] else []
     words += ["--dtype", options["dtype"]]
+    words += ["--mcpu", mcpu] if mcpu else []
     words += ["--against", against] if against else []
     words += ["--threads", str(threads)] if threads else []
     words += ["--image", image.name] if image else []

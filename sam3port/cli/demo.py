@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from sam3port.cli.options import mcpu_option
 from sam3port.errors import Sam3PortError, UsageError
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ _OBJECTS: Final = 3
     "--out", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, metavar="DIR", help="Where."
 )
 @click.option("--preset", default="tiny", show_default=True, metavar="NAME", help="Sizes of the model: tiny or full.")
+@mcpu_option
 @click.option("--again", is_flag=True, help="Verify again, also when nothing has changed since it passed.")
 @click.pass_context
-def demo(context: click.Context, out: Path, preset: str, again: bool) -> int:
+def demo(context: click.Context, out: Path, preset: str, mcpu: str | None, again: bool) -> int:
     """Do everything once, by the commands that you would give: apply the patches, build, segment, verify.
 
     Upstream is fetched if it is not there, weights come from a seed. Exit status 1 when the port's numbers are not
@@ -51,7 +53,8 @@ def demo(context: click.Context, out: Path, preset: str, again: bool) -> int:
     parity = Parity(out / "report", artifact, preset)
     _photograph(photograph)
     _must(command("apply-patches"), "apply-patches")
-    _must(command("build", "--preset", preset, "--out", str(artifact)), "build")
+    of_cpu = ("--mcpu", mcpu) if mcpu else ()
+    _must(command("build", "--preset", preset, *of_cpu, "--out", str(artifact)), "build")
     lowest = _threshold(artifact, photograph)
     asked = ("--text", TEXT, "--box", BOX, "--threshold", f"{lowest:.4f}", "--out", str(segmented))
     _must(command("segment", str(photograph), "--artifact", str(artifact), *asked), "segment")
@@ -59,7 +62,7 @@ def demo(context: click.Context, out: Path, preset: str, again: bool) -> int:
     failed = 0
     if again or not parity.known():
         parity.forget()
-        failed = command("verify", "--preset", preset, "--report", str(parity.folder))
+        failed = command("verify", "--preset", preset, *of_cpu, "--report", str(parity.folder))
         seen = ("--artifact", str(artifact), "--images", str(photograph.parent))
         report = ("--report", str(parity.folder / "end_to_end"))
         failed = command("verify", "--end-to-end", "--preset", preset, *seen, *report) or failed

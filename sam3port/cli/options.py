@@ -38,10 +38,20 @@ def target_options(function: F) -> F:
     for option in (
         click.option("--arch", metavar="NAME", help="Target cuda: the GPU's architecture, sm_80 (usual), sm_90a, ..."),
         click.option("--triple", metavar="NAME", help="Target cpu: another machine, aarch64-linux-gnu, ..."),
-        click.option("--mcpu", metavar="NAME", help="Target cpu: another CPU than this one's, x86-64-v3, ..."),
+        mcpu_option,
     ):
         function = option(function)
     return function
+
+
+def mcpu_option(function: F) -> F:
+    """``--mcpu NAME[,+FEATURE][,-FEATURE]``."""
+    return click.option(
+        "--mcpu",
+        metavar="NAME[,-FEATURE]...",
+        help="Target cpu: another CPU than this one's (native), with features added or taken away:"
+        " x86-64-v3, sapphirerapids,-amx-tile, ...",
+    )(function)
 
 
 def given(**options: str | None) -> dict[str, str]:

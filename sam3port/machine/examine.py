@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from packaging.requirements import Requirement
 from sam3port import children
 from sam3port.errors import Sam3PortError
 from sam3port.machine.cpus import usable_cpus
+from sam3port.machine.features import is_arm
+from sam3port.machine.names import llvm_name
+from sam3port.machine.processor import VARIABLE, Processor, assumed
 
 _ASK_S: Final = 120.0
 
@@ -71,6 +75,7 @@ def _machine() -> Iterator[Finding]:
     yield Finding("system", f"{platform.system()} {platform.release()}, {platform.machine()}", True)
     right_python = sys.version_info >= (3, 11)
     yield Finding("python", f"{platform.python_version()} ({sys.executable})", right_python, "use Python 3.11 or newer")
+    yield from _processor()
     yield Finding("cpus", f"{usable_cpus()} usable of {os.cpu_count()}", True)
     memory, enough = _memory()
     yield Finding("memory", memory, enough, "the full model needs about 8 GiB")
@@ -84,6 +89,33 @@ def _machine() -> Iterator[Finding]:
     driver = shutil.which("nvidia-smi")
     yield Finding("CUDA driver", driver or "none (not needed for the target cpu)", True)
     yield Finding("nvcc", shutil.which("nvcc") or "none (the target cuda needs it)", True)
+
+
+def _processor() -> Iterator[Finding]:
+    """Which one, and how fast its instructions were measured to be, if they were."""
+    from sam3port.tuning.rates import kept_rates
+
+    try:
+        processor = assumed()
+    except Sam3PortError as error:
+        yield Finding("processor", error.problem, False, error.remedy)
+        return
+    described = f"{processor.brand or 'without a name'}, as {llvm_name(processor)}"
+    described += f" (of the file that {VARIABLE} names)" if os.environ.get(VARIABLE) else ""
+    yield Finding("processor", described, True)
+    if processor.features is not None:
+        has = [name for name in _telling(processor) if name in processor.features]
+        lacks = [name for name in _telling(processor) if name not in processor.features]
+        yield Finding("instructions", f"{', '.join(has) or 'none'}; not {', '.join(lacks) or 'one is missing'}", True)
+    if rates := kept_rates(processor):
+        yield Finding("a core's rates", f"{rates.described()}, in 10^9 operations a second", True)
+
+
+def _telling(processor: Processor) -> tuple[str, ...]:
+    """LLVM's names of the instructions that speed depends on."""
+    if is_arm(processor.machine):
+        return ("neon", "dotprod", "bf16", "i8mm", "sve")
+    return ("avx", "fma", "avx2", "avxvnni", "avx512f", "avx512vl", "avx512vnni", "avx512bf16", "amx-tile")
 
 
 def _memory() -> tuple[str, bool]:
@@ -155,15 +187,34 @@ def _targets() -> list[TargetFinding]:
     if said is None:
         broken = ["TVM cannot be imported: pip install 'apache-tvm>=0.27,<0.28'"]
         return [TargetFinding(name, False, False, broken) for name in load_plugins().targets()]
+    found = json.loads(said)
+    for each in found:
+        if each["target"] == "cpu" and not each["to_run"]:
+            each["to_run"] = _kernel_fails()
     return [
         TargetFinding(
-            found["target"],
-            not found["to_build"],
-            not found["to_run"],
-            [f"{what}, to {do}" for do in ("build", "run") for what in found[f"to_{do}"]],
+            each["target"],
+            not each["to_build"],
+            not each["to_run"],
+            [f"{what}, to {do}" for do in ("build", "run") for what in each[f"to_{do}"]],
         )
-        for found in json.loads(said)
+        for each in found
     ]
+
+
+def _kernel_fails() -> list[str]:
+    """What happens to a kernel that is compiled for this CPU, and run; empty where it computes what it should."""
+    try:
+        process = children.run("sam3port.targets.try_kernel", timeout=_ASK_S)
+    except (children.CannotStart, subprocess.TimeoutExpired) as error:
+        return [f"a compiled kernel that ends ({error})"]
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        return [f"a CPU that runs what is compiled for it (a kernel was ended by {name})"]
+    said = process.stdout.strip().rpartition("\n")[2]
+    if process.returncode == 0 and said == "right":
+        return []
+    return [f"a compiled kernel that is right ({said or 'it failed'})"]
 
 
 def _ask(module: str) -> str | None:

@@ -145,6 +145,13 @@ _MAC_ARM: Final = {
     "sme2": "arm.FEAT_SME2",
 }
 """macOS on Apple's own processors: ``sysctl hw.optional.*``."""
+_OF_EVERY_MAC: Final = frozenset({"fp-armv8", "neon"})
+"""Of every 64-bit ARM that macOS runs on; newer systems no longer say so."""
+_OF_THE_FIRST_MAC: Final = _OF_EVERY_MAC | {
+    *("aes", "sha2", "sha3", "crc", "lse", "lse2", "rdm", "fullfp16", "dotprod", "fp16fml", "jsconv", "complxnum"),
+    *("rcpc", "rcpc-immo", "flagm", "altnzcv", "fptoint"),
+}
+"""Of Apple's M1, which macOS 11 has no names for."""
 MAC_ARM_KEYS: Final = tuple(f"hw.optional.{key}" for key in _MAC_ARM.values())
 MAC_INTEL_KEYS: Final = tuple(f"machdep.cpu.{key}" for key in ("features", "leaf7_features", "extfeatures"))
 
@@ -212,9 +219,12 @@ def of_mac(values: Mapping[str, str], machine: str) -> frozenset[str]:
         machine: ``arm64`` or ``x86_64``.
     """
     if is_arm(machine):
-        return frozenset(
-            n for n, key in _MAC_ARM.items() if values.get(f"hw.optional.{key}", "0").strip() not in {"", "0"}
-        )
+        if not any(key.startswith("hw.optional.arm.FEAT_") for key in values):
+            return _OF_THE_FIRST_MAC
+        told = {
+            name for name, key in _MAC_ARM.items() if values.get(f"hw.optional.{key}", "0").strip() not in {"", "0"}
+        }
+        return _OF_EVERY_MAC | told
     words = {word for key in MAC_INTEL_KEYS for word in values.get(key, "").upper().split()}
 
     def named(name: str) -> bool:

@@ -109,7 +109,7 @@ def described(text: str) -> Processor | None:
         if colon and not line.startswith("#"):
             values.setdefault(key.strip(), value.strip())
     if any(key.startswith(("hw.optional.", "machdep.cpu.")) for key in values):
-        arm = any(key.startswith("hw.optional.arm") for key in values)
+        arm = any(key.startswith(("hw.optional.arm", "hw.optional.neon")) for key in values)
         return _of_sysctl(values, "arm64" if arm else "x86_64")
     if "flags" in values:
         return _of_cpuinfo(values, "Linux", "x86_64")

@@ -26,7 +26,15 @@ _SOURCES: Final = {
     Stage.IMPORT: (
         *("port/relax.py", "port/decompose.py", "port/converter.py", "port/converters", "port/float32_regions.py"),
     ),
-    Stage.OPTIMISE: ("port/optimise.py", "kernels", "targets", "machine", "tuning/record.py", "tuning/sources.py"),
+    Stage.OPTIMISE: (
+        "port/optimise.py",
+        "kernels",
+        "targets",
+        "machine",
+        "tuning/record.py",
+        "tuning/sources.py",
+        "tuning/rates.py",
+    ),
     Stage.PACK: ("port/pack.py", "port/parameters.py"),
     Stage.COMPILE: ("port/compile.py", "port/compiled_for.py", "machine"),
 }

@@ -48,6 +48,7 @@ def describe(request: BuildRequest, plan: Plan, machine: Machine, folder: Path) 
             "machine": machine.machine,
             "tvm": machine.tvm,
             "cpu_features": list(machine.cpu_features),
+            **target.about(),
         },
         "library": model_file(machine),
         "entries": _entries(request),

@@ -12,6 +12,7 @@ from sam3port.machine.cpus import usable_cpus
 from sam3port.targets.target import BuildTarget
 
 if TYPE_CHECKING:
+    from sam3port.tuning.rates import Rates
     from sam3port.tuning.record import TunedSchedule
 
 NATIVE: Final = "native"
@@ -34,17 +35,15 @@ class CpuTarget(BuildTarget):
     def target(self) -> Any:
         import tvm
 
-        from sam3port.machine.host import assumed_target
+        from sam3port.targets.host import assumed_target
 
         name, features = self._named()
         if name == NATIVE:
-            here = assumed_target()
-            attributes = [*map(str, here.attrs.get("mattr", ())), *features]
-            return here if not features else tvm.target.Target({**_described(here), "mattr": attributes})
+            return assumed_target(features)
         # How many cores that machine has is not known here; the kernels have a usual number.
         described: dict[str, Any] = {"kind": "llvm", "mcpu": name}
-        if features:
-            described["mattr"] = list(features)
+        if attributes := [*self.rates().attributes(), *features]:
+            described["mattr"] = attributes
         if "triple" in self.chosen:
             described["mtriple"] = self.chosen["triple"]
         return tvm.target.Target(described)
@@ -59,17 +58,40 @@ class CpuTarget(BuildTarget):
         return optimise(module, target, tuned=tuned, dtype=self.dtype)
 
     def announcements(self) -> list[str]:
+        rates, said = self.rates(), []
+        if rates.problem:
+            instead = f"the figures of {rates.source} are taken" if rates.source else "LLVM's choice of registers is"
+            said.append(f"how fast this CPU's instructions are cannot be measured ({rates.problem}); {instead}")
         if self.dtype != "bfloat16":
-            return []
+            return said
         from sam3port.kernels.cpu.vector_unit import vector_unit
 
         target = self.target()
         if vector_unit(target, self.dtype).dot:
-            return []
+            return said
+        why = f"the CPU {target.attrs['mcpu']} has no instruction that multiplies it"
+        if rates.bfloat16_pays is False:
+            why = (
+                f"on the CPU {target.attrs['mcpu']} the instruction that multiplies it is slower than float32"
+                f" ({rates.described()}, in 10^9 operations a second of one core; {rates.source})"
+            )
         return [
-            f"bfloat16: the CPU {target.attrs['mcpu']} has no instruction that multiplies it: weights take half the"
-            " memory, products are as fast as in float32, and attention computes in float32"
+            *said,
+            f"bfloat16: {why}: weights take half the memory, products are computed in float32 and about as fast as"
+            " there, and so is attention",
         ]
+
+    def rates(self) -> Rates:
+        """How fast the instructions of the CPU are, as far as that is known."""
+        from sam3port.machine.processor import assumed
+        from sam3port.tuning.rates import KNOWN, Rates, rates_of
+
+        name, _ = self._named()
+        return rates_of(assumed()) if name == NATIVE else KNOWN.get(name, Rates())
+
+    def about(self) -> dict[str, Any]:
+        rates = self.rates().as_json()
+        return {"rates": rates} if rates else {}
 
     def identity(self) -> str:
         from sam3port.machine.processor import assumed
@@ -83,7 +105,7 @@ class CpuTarget(BuildTarget):
         else:
             # Without a triple the object code is for this machine's kind.
             cpu, triple = name, self.chosen.get("triple", f"{platform.system()} {platform.machine()}")
-        return " ".join(["cpu", self.dtype, triple, cpu, *features]) + self._schedules()
+        return " ".join(["cpu", self.dtype, triple, cpu, *self.rates().attributes(), *features]) + self._schedules()
 
     def check(self) -> None:
         """LLVM would take its plainest CPU in place of an unknown one, and crash on an unknown architecture."""
@@ -141,14 +163,6 @@ class CpuTarget(BuildTarget):
             usual = (cpu for start, cpu in _CPU_OF_A_TRIPLE.items() if (triple or "").startswith(start))
             name = NATIVE if triple is None else next(usual, "generic")
         return name, tuple(features)
-
-
-def _described(target: Any) -> dict[str, Any]:
-    """What ``tvm.target.Target`` was made from."""
-    import json
-
-    described: dict[str, Any] = json.loads(str(target))
-    return {key: value for key, value in described.items() if key not in {"tag", "keys"}}
 
 
 def _check_features(features: tuple[str, ...], triple: str, cpus: list[str]) -> None:

@@ -45,7 +45,7 @@ class BuildTarget(ABC):
 
     def host(self) -> Any:
         """The ``tvm.target.Target`` of this machine's CPU, which prepares the weights while building."""
-        from sam3port.machine.host import host_target
+        from sam3port.targets.host import host_target
 
         return host_target()
 
@@ -64,6 +64,10 @@ class BuildTarget(ABC):
     def announcements(self) -> list[str]:
         """What whoever builds for it should know beforehand, for people: a line each."""
         return []
+
+    def about(self) -> dict[str, Any]:
+        """What the manifest shall say about the target besides TVM's description: names and JSON."""
+        return {}
 
     def missing_to_build(self) -> list[str]:
         """What this machine lacks to compile for the target, for people; empty when it has everything."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sam3port.bench import limit
+from sam3port.kernels.cpu.register_loops import SUMS
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -16,7 +17,7 @@ def test_reading_reads_every_number(threads: int) -> None:
 
     from sam3port.kernels.cpu.vector_unit import vector_unit
     from sam3port.machine.cpus import configure_threads
-    from sam3port.machine.host import host_target
+    from sam3port.targets.host import host_target
 
     configure_threads(threads)
     target = host_target(threads)
@@ -24,9 +25,9 @@ def test_reading_reads_every_number(threads: int) -> None:
     function = limit._read(threads, lanes).with_attr("global_symbol", "kernel")
     kernel = tvm.compile(tvm.IRModule({"kernel": function}), target=target)["kernel"]
     numbers = np.zeros(limit._FLOATS, np.float32)
-    used = limit._FLOATS // (threads * limit._VECTORS * lanes) * threads * limit._VECTORS * lanes
+    used = limit._FLOATS // (threads * SUMS * lanes) * threads * SUMS * lanes
     numbers[:used:1000] = 1
-    out = tvm.runtime.empty((threads, limit._VECTORS * lanes), "float32")
+    out = tvm.runtime.empty((threads, SUMS * lanes), "float32")
     kernel(tvm.runtime.tensor(numbers), out)
     assert out.numpy().sum() == numbers.sum()
     assert limit._FLOATS - used < 10_000

@@ -11,6 +11,7 @@ from sam3port.bench.contest import Works, compete
 from sam3port.bench.contestants import Contestant
 from sam3port.bench.figures import Results
 from sam3port.bench.process import ContestantFailed, Process
+from sam3port.port.request import BuildRequest
 
 
 def test_a_module_that_does_not_exist_is_a_failure_in_its_own_words(tmp_path: Path) -> None:
@@ -21,13 +22,14 @@ def test_a_module_that_does_not_exist_is_a_failure_in_its_own_words(tmp_path: Pa
 def test_who_cannot_open_is_absent_and_the_rest_goes_on(tmp_path: Path) -> None:
     """The limit's own module stands in for a contestant: a real process with real work."""
     results, said = Results(), []
-    request: dict[str, Any] = {"build": {"dtype": "float32"}, "inputs": str(tmp_path / "absent.npz"), "onnx": "absent"}
+    build = BuildRequest(("scoring_head",))
+    request: dict[str, Any] = {"build": build.as_json(), "inputs": str(tmp_path / "absent.npz"), "onnx": "absent"}
     compete(
         Works({"float32": "multiply-adds"}, {"float32": 100}, {}),
         {Contestant.TVM: request, Contestant.TORCH: request},
         tmp_path / "processes",
         modules={Contestant.TVM: "sam3port.bench.run_limit", Contestant.TORCH: "sam3port.bench.run_tvm"},
-        dtype="float32",
+        build=build,
         threads=1,
         rounds=2,
         error=lambda _contestant, _work, outputs: float(len(outputs)),
@@ -47,7 +49,9 @@ def test_who_cannot_open_is_absent_and_the_rest_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_process_that_dies_in_its_turn_is_a_failure(tmp_path: Path) -> None:
-    process = Process("sam3port.bench.run_limit", {}, tmp_path / "out", 1)
+    process = Process(
+        "sam3port.bench.run_limit", {"build": BuildRequest(("scoring_head",)).as_json()}, tmp_path / "out", 1
+    )
     process._process.kill()
     with pytest.raises(ContestantFailed, match="signal 9"):
         process.turn("float32", 0.1)

@@ -12,7 +12,7 @@ from tvm import relax
 from tvm.target import Target
 
 from sam3port.kernels.cpu.vector_unit import VectorUnit, vector_unit
-from sam3port.machine.host import host_target
+from sam3port.targets.host import host_target
 
 Array = npt.NDArray[Any]
 

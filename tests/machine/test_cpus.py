@@ -17,11 +17,11 @@ from tests.conftest import clean_environment
 PROGRAM = """
 import json, os, sys, threading, warnings
 import tvm
-from sam3port.bench import limit
+from sam3port.kernels.cpu.register_loops import multiply_add
 from sam3port.machine.cpus import configure_threads
 warnings.simplefilter("error")
 asked = json.loads(sys.argv[1])
-function = limit._multiply_add(2, 4).with_attr("global_symbol", "kernel")
+function = multiply_add(2, 4, 10_000_000).with_attr("global_symbol", "kernel")
 kernel = tvm.compile(tvm.IRModule({"kernel": function}), target={"kind": "llvm"})["kernel"]
 def ticks():
     spent = {}

@@ -63,7 +63,7 @@ def test_it_agrees_with_numpy_which_asks_the_cpu_itself() -> None:
 def test_code_for_this_cpu_can_run_on_it() -> None:
     from tvm.target import codegen
 
-    from sam3port.machine.host import host_target
+    from sam3port.targets.host import host_target
 
     target = host_target()
     needed = relevant(map(str, codegen.llvm_get_cpu_features(target)), platform.machine())

@@ -16,12 +16,12 @@ from tvm import tirx
 from sam3port.components.component import Capacity
 from sam3port.kernels.gpu.launch import launches, threads
 from sam3port.kernels.gpu.metal_source import shared_memory
-from sam3port.machine.host import host_target
 from sam3port.model.preset import preset
 from sam3port.plugins import load_plugins
 from sam3port.port import ir, parameters
 from sam3port.port.optimise import alone
 from sam3port.port.stage import EXPORTED, LIBRARY, OBJECTS, OPTIMISED, PARAMETERS, RECORD
+from sam3port.targets.host import changed, host_target
 from tests.targets.loops import as_loops
 
 COMPONENTS = load_plugins().components()
@@ -58,7 +58,7 @@ def test_the_kernels_compute_what_pytorch_computes(name: str, built_for_gpu: Pat
     example = component.example(sizes, 1)
     module, loops = as_loops(alone(ir.load(built_for_gpu / name / OPTIMISED), "main"))
     assert loops, "nothing was scheduled for a GPU"
-    host = tvm.target.Target({**json.loads(str(host_target())), "opt-level": 1})
+    host = changed(host_target(), **{"opt-level": 1})
     machine = relax.VirtualMachine(tvm.compile(module, target=host), tvm.cpu())
     weights = parameters.read(built_for_gpu / name / PARAMETERS).values()
     found = machine["main"](*(tvm.runtime.tensor(np.array(array)) for array in (*example.values(), *weights)))
