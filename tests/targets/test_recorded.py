@@ -46,12 +46,12 @@ def test_nothing_is_asked_for_that_is_not_there(name: str) -> None:
 
 
 def test_each_machine_has_keys_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two machines may share a folder of results, as over NFS."""
+    """Two machines may share a folder of results, as over NFS. Two that offer the same may share the results."""
     identities = set()
     for name in MACHINES:
         monkeypatch.setenv(VARIABLE, str(FOLDER / f"{name}.txt"))
         identities.add(CpuTarget().identity())
-    assert len(identities) == len(MACHINES)
+    assert len(identities) == len({described(text(name)) for name in MACHINES}) > 40
 
 
 @pytest.mark.parametrize(
