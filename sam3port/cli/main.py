@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import sam3port
+from sam3port.cli.surroundings import check_surroundings
 from sam3port.errors import Sam3PortError, UsageError
 from sam3port.plugins import load_plugins, switched_off
 
@@ -34,7 +35,9 @@ def _commands(ctx: click.Context) -> dict[str, click.Command]:
 @click.pass_context
 def program(ctx: click.Context, debug: bool) -> None:
     """Meta's SAM 3 ported to Apache TVM: patch, build, verify, segment."""
-    ctx.obj = {**(ctx.obj or {}), "debug": debug}
+    settings = ctx.obj or {}
+    ctx.obj = {**settings, "debug": debug}
+    check_surroundings(ctx.invoked_subcommand or "", settings.get("arguments", ()))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -46,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str]) -> int:
     debug = _wants_debug(arguments)
     try:
-        settings = {"disable": _disabled(arguments)}
+        settings = {"disable": _disabled(arguments), "arguments": arguments}
         result: Any = program.main(arguments, prog_name="sam3port", standalone_mode=False, obj=settings)
     except Sam3PortError as error:
         if debug:
@@ -63,6 +66,13 @@ def _run(arguments: list[str]) -> int:
         # The reader (head, less) went away: no traceback, also not when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        # What no command foresaw: a full disk, a folder that may not be written to, a limit of the system.
+        if debug or error.strerror is None or _command(arguments) == "run":  # that is the user's own program
+            raise
+        files = " -> ".join(str(file) for file in (error.filename, error.filename2) if file is not None)
+        _complain(Sam3PortError(f"{files}: {error.strerror}" if files else error.strerror, "--debug shows where"))
+        return 1
     return result if isinstance(result, int) else 0
 
 
@@ -74,6 +84,10 @@ def _wants_debug(arguments: list[str]) -> bool:
         if argument == "--debug":
             return True
     return os.environ.get("SAM3PORT_DEBUG", "").lower() in {"1", "true", "yes", "on"}
+
+
+def _command(arguments: list[str]) -> str:
+    return next((argument for argument in arguments if not argument.startswith("-")), "")
 
 
 def _disabled(arguments: list[str]) -> list[str]:

@@ -117,7 +117,7 @@ def _fresh_interpreter(upstream: Path | None, off: frozenset[str]) -> dict[str, 
                 f"the fresh interpreter ended with status {process.returncode}: {last}",
                 f"run `{children.command_for_people('sam3port.patching.trial', os.devnull)}` to see all of it",
             )
-        result: dict[str, Any] = json.loads(file.read_text())
+        result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return result
 
 
@@ -131,7 +131,7 @@ def _import_all(file: Path) -> None:
             problem = getattr(error, "problem", None) or str(error) or "no message"
             errors[module] = f"{type(error).__name__}: {problem.splitlines()[0]}"
     result = {"errors": errors, "executed": installation.executed, "prepared": installation.prepared}
-    file.write_text(json.dumps(result))
+    file.write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -138,7 +138,17 @@ def store_for(given: Store | None, folder: Path) -> Iterator[Store]:
 
 
 def default_store() -> Store:
-    """The store in the user's cache."""
-    from sam3port.upstream.places import cache_root
+    """The store in the user's cache.
 
-    return Store(cache_root() / "builds")
+    Raises:
+        UsageError: nothing can be written there.
+    """
+    from sam3port.upstream.places import cache_root, not_writable
+
+    folder = cache_root() / "builds"
+    try:
+        store = Store(folder)
+        store.check_writable()
+    except OSError as error:
+        raise not_writable(folder, error) from error
+    return store

@@ -35,6 +35,13 @@ class Store:
         self._writing = root / ".writing"
         self._writing.mkdir(parents=True, exist_ok=True)
 
+    def check_writable(self) -> None:
+        """
+        Raises:
+            OSError: no entry can be added.
+        """
+        self.begin().rmdir()
+
     def find(self, key: str) -> Path | None:
         """The folder of an entry, None if there is none. Marks it as used."""
         folder = self.root / key

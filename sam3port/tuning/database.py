@@ -33,7 +33,7 @@ class Database:
         """
         try:
             text = self.file.read_text(encoding="utf-8")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{self.file} cannot be read: {error}", "give another database, or --untuned") from None

@@ -43,10 +43,8 @@ def fetch(report: Report) -> Path:
         copies.mkdir(parents=True, exist_ok=True)
         return _fetch_alone(copies, report)
     except OSError as error:
-        raise UpstreamError(
-            f"the cache cannot be written: {error}",
-            f"set {places.CACHE_VARIABLE} to a folder that can be written",
-        ) from error
+        refused = places.not_writable(copies, error)
+        raise UpstreamError(refused.problem, refused.remedy) from error
 
 
 def _fetch_alone(copies: Path, report: Report) -> Path:
