@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sam3port.cli.options import disable_option, upstream_option
+from sam3port.cli.options import disable_option, needs, upstream_option
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Worker processes of the build (default: 2).")
 @upstream_option
 @disable_option
+@needs("build")
 def bench(
     components: tuple[str, ...],
     end_to_end: bool,
