@@ -67,7 +67,7 @@ def test_ci_runs_the_readmes_test_command() -> None:
 
 def test_the_readmes_two_commands_come_first() -> None:
     first, second, *_ = blocks(ROOT / "README.md", "sh")
-    assert first.strip().endswith("sam3port apply-patches")
+    assert first.strip().endswith("sam3port demo")
     assert second.strip().endswith("tox")
 
 

@@ -1,42 +1,25 @@
-"""The wheel holds everything, and works where the checkout is not."""
+"""The wheel holds everything, works where the checkout is not, and brings what running an artifact needs."""
 
 from __future__ import annotations
 
+import re
 import subprocess
-import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.conftest import clean_environment
+from tests.environments import ROOT, runtime_programs, sam3port_wheel
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy of the tracked files: nothing of a working tree slips in."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(source)],
-        check=True,
-        env=clean_environment(),
-        timeout=300,
-    )
-    (built,) = folder.glob("sam3port-*.whl")
-    return built
+__all__ = ["runtime_programs", "sam3port_wheel"]
 
 
-def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
-    names = set(zipfile.ZipFile(wheel).namelist())
-    source = wheel.parent / "source"
+def test_the_wheel_holds_every_module_and_nothing_else(sam3port_wheel: Path) -> None:
+    names = set(zipfile.ZipFile(sam3port_wheel).namelist())
+    source = sam3port_wheel.parent / "source"
     ours = {f.relative_to(source).as_posix() for f in (source / "sam3port").rglob("*.py")}
     patches = {f"sam3port/patches/{f.name}" for f in (source / "patches").glob("*.py")}
     assert len(ours) > 20 and len(patches) > 5
@@ -48,27 +31,83 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel: Path) -> None:
     assert licences == {"LICENSE", "NOTICE"}
 
 
-def test_the_installed_wheel_runs(wheel: Path, tmp_path: Path, upstream_root: Path) -> None:
-    assert upstream_root.is_dir()
-    target = tmp_path / "site"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(target), str(wheel)],
-        check=True,
-        timeout=120,
-    )
-    code = (
-        "import sam3port, sam3port.patches; from sam3port.cli.main import main;"
-        f" assert sam3port.__file__.startswith({str(target)!r}), sam3port.__file__;"
-        f" assert sam3port.patches.__file__.startswith({str(target)!r}), sam3port.patches.__file__;"
-        " main(['patches'])"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=clean_environment(PYTHONPATH=str(target), SAM3PORT_UPSTREAM=str(upstream_root)),
+def run(programs: Path, *command: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """A program of an environment, with what it asks for, and nothing of this one's settings."""
+    return subprocess.run(
+        [str(programs / command[0]), *command[1:]],
+        cwd=cwd,
+        env=clean_environment(**env),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
+
+
+def test_the_installed_wheel_is_what_runs(runtime_programs: Path, tmp_path: Path) -> None:
+    code = "import sam3port, sam3port.patches; print(sam3port.__file__, sam3port.patches.__file__, sep='\\n')"
+    ran = run(runtime_programs, "python", "-c", code, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
-    assert "float_rope" in ran.stdout
+    assert all(Path(file).is_relative_to(runtime_programs.parent) for file in ran.stdout.splitlines()), ran.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("--version",), ("build", "--help"), ("patches",), ("patches", "float_rope"), ("components",)],
+)
+def test_what_needs_no_torch_works_without(runtime_programs: Path, arguments: tuple[str, ...], tmp_path: Path) -> None:
+    ran = run(runtime_programs, "sam3port", *arguments, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout and not ran.stderr
+
+
+def test_the_patches_text_needs_no_torch(runtime_programs: Path, upstream_root: Path, tmp_path: Path) -> None:
+    given = ("apply-patches", "--upstream", str(upstream_root))
+    shown = run(runtime_programs, "sam3port", *given, "--diff", "pin_memory", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert "+++" in shown.stdout
+    written = run(runtime_programs, "sam3port", *given, "--write", "copy", cwd=tmp_path)
+    assert written.returncode == 0, written.stderr
+    assert (tmp_path / "copy" / "LICENSE").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (("apply-patches",), "build"),
+        (("apply-patches", "--activate"), "build"),
+        (("bench",), "build"),
+        (("build",), "build"),
+        (("components", "text_encoder"), "build"),
+        (("demo",), "build"),
+        (("run", "script.py"), "build"),
+        (("tune",), "tune"),
+        (("verify",), "build"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
+)
+def test_what_needs_more_says_so(
+    runtime_programs: Path, arguments: tuple[str, ...], extra: str, tmp_path: Path
+) -> None:
+    ran = run(runtime_programs, "sam3port", *arguments, cwd=tmp_path)
+    assert ran.returncode == 2, ran.stderr
+    problem, remedy = ran.stderr.splitlines()
+    assert re.match(r"sam3port: sam3port [\w -]+ needs packages that are not installed here: .*\btorch, ", problem)
+    assert remedy == f"  -> pip install 'sam3port[{extra}]'"
+    assert not ran.stdout and not list(tmp_path.iterdir())
+
+
+def test_doctor_knows_a_machine_that_only_runs_artifacts(runtime_programs: Path, tmp_path: Path) -> None:
+    """It is complete, whatever building needs besides; a square bracket is printed as it is."""
+    ran = run(runtime_programs, "sam3port", "doctor", cwd=tmp_path, SAM3PORT_CACHE=str(tmp_path / "cache"))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "pip install 'sam3port[build]'" in ran.stdout
+    assert "the packages of sam3port[build], to build" in " ".join(ran.stdout.split())
+
+
+def test_the_extras_that_build_on_build_name_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {name: list(map(Requirement, lines)) for name, lines in project["optional-dependencies"].items()}
+    for name in extras.keys() - {"build"}:
+        assert "sam3port[build]" in map(str, extras[name]), name
+    twice = {r.name for r in extras["build"]} & {Requirement(line).name for line in project["dependencies"]}
+    assert not twice

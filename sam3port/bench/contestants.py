@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from typing import Final
 
 from sam3port.errors import UsageError
+from sam3port.machine.packages import remedy
 
-EXTRA: Final = "pip install 'sam3port[bench]'"
+EXTRA: Final = remedy("bench")
 
 
 class Contestant(StrEnum):

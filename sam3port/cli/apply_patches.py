@@ -52,8 +52,11 @@ def apply_patches(
         raise UsageError("names of patches go with --diff", "use --disable NAME to leave a patch out")
     if deactivate:
         return _deactivate()
+    from sam3port.machine.packages import BUILD, require
     from sam3port.upstream.source import ensure
 
+    if not diff and write is None:
+        require(BUILD, "sam3port apply-patches")
     located = ensure(upstream, report=_to_stderr)
     if not located.pinned:
         _to_stderr(located.describe())

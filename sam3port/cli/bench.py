@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sam3port.cli.options import disable_option, given, mcpu_option, upstream_option
+from sam3port.cli.options import disable_option, given, mcpu_option, needs, upstream_option
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 @mcpu_option
 @upstream_option
 @disable_option
+@needs("build")
 def bench(
     components: tuple[str, ...],
     end_to_end: bool,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sam3port.cli.options import disable_option, given, target_options, upstream_option
+from sam3port.cli.options import disable_option, given, needs, target_options, upstream_option
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--no-cache", is_flag=True, help="Neither use nor fill the cache of stages.")
 @upstream_option
 @disable_option
+@needs("build")
 def build(
     components: tuple[str, ...],
     preset: str,

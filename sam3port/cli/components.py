@@ -29,6 +29,7 @@ def components(
     name: str | None, preset_name: str, resolution: int | None, upstream: Path | None, disable: tuple[str, ...]
 ) -> None:
     """List the components, or describe the component NAME: inputs, outputs, operators, work, parameters."""
+    from sam3port.machine.packages import BUILD, require
     from sam3port.port.request import known_components
 
     if name is None:
@@ -38,6 +39,7 @@ def components(
     from sam3port.model.preset import preset
 
     sizes = preset(preset_name, resolution)
+    require(BUILD, f"sam3port components {name}")
     _print_declaration(chosen, sizes)
     _print_description(_described(chosen, sizes, upstream, disable))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sam3port.cli.options import mcpu_option
+from sam3port.cli.options import mcpu_option, needs
 from sam3port.errors import Sam3PortError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _OBJECTS: Final = 3
 @mcpu_option
 @click.option("--again", is_flag=True, help="Verify again, also when nothing has changed since it passed.")
 @click.pass_context
+@needs("build")
 def demo(context: click.Context, out: Path, preset: str, mcpu: str | None, again: bool) -> int:
     """Do everything once, by the commands that you would give: apply the patches, build, segment, verify.
 
@@ -38,7 +39,6 @@ def demo(context: click.Context, out: Path, preset: str, mcpu: str | None, again
     from sam3port.cli.console import output
     from sam3port.cli.demo_parity import Parity
 
-    _check_installation()
     console = output()
 
     def command(name: str, *words: str) -> int:
@@ -85,24 +85,6 @@ def _known(context: click.Context, name: str) -> click.Command:
     from sam3port.plugins import load_plugins, switched_off
 
     return load_plugins(switched_off((context.obj or {}).get("disable", ()))).commands()[name]
-
-
-def _check_installation() -> None:
-    """Raises UsageError where only what runs artifacts is installed."""
-    if missing := [name for name in ("torch", "torchvision", "skimage", "scipy", "timm") if not _installed(name)]:
-        raise UsageError(
-            f"the demo builds and verifies, for which {', '.join(missing)} is not installed here",
-            "install sam3port with all that it requires: pip install sam3port",
-        )
-
-
-def _installed(name: str) -> bool:
-    from importlib.util import find_spec
-
-    try:
-        return find_spec(name) is not None
-    except ImportError:  # an import hook that refuses it
-        return False
 
 
 def _must(status: int, name: str) -> None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def doctor(upstream: Path | None, as_json: bool) -> int:
     """Say what this machine has and what each target lacks.
 
-    Exit status 1 when upstream, a package or the target cpu is not complete; a missing GPU is no failure.
+    Exit status 1 when a package or the target cpu is not complete, and, where torch is installed, when upstream or what
+    building needs is not. A missing GPU is no failure.
     """
     from sam3port.cli.console import messages
     from sam3port.machine.examine import examine
@@ -43,7 +44,8 @@ def _print(examination: Examination) -> None:
     console = output()
     sections = {
         "machine": examination.machine,
-        "packages": examination.packages,
+        "packages, to run artifacts": examination.packages,
+        "packages, to build them": examination.build_packages,
         "upstream": examination.upstream,
     }
     for title, findings in sections.items():
@@ -51,7 +53,7 @@ def _print(examination: Examination) -> None:
         for finding in findings:
             mark = Text("ok", style="green") if finding.ok else Text("no", style="bold red")
             found = finding.found if finding.ok or not finding.remedy else f"{finding.found}\n-> {finding.remedy}"
-            table.add_row(finding.subject, mark, Text(found))
+            table.add_row(Text(finding.subject), mark, Text(found))
         console.print(table)
     table = Table(title="targets", title_justify="left", title_style="bold")
     for heading in ("target", "builds here", "runs here", "missing"):
@@ -61,5 +63,5 @@ def _print(examination: Examination) -> None:
             Text("yes", style="green") if can else Text("no", style="yellow")
             for can in (target.can_build, target.can_run)
         ]
-        table.add_row(target.target, *marks, ", ".join(target.missing) or "-")
+        table.add_row(Text(target.target), *marks, Text(", ".join(target.missing) or "-"))
     console.print(table)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -31,6 +32,25 @@ def disable_option(function: F) -> F:
         metavar="NAME",
         help="Switch a patch or plugin off (repeatable; also SAM3PORT_DISABLE=a,b).",
     )(function)
+
+
+def needs(extra: str) -> Callable[[F], F]:
+    """The command's function is run only where the packages of ``extra`` are installed; ``--help`` works without them.
+
+    Stands next to the function, below its options.
+    """
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def checked(*arguments: Any, **options: Any) -> Any:
+            from sam3port.machine.packages import require
+
+            require(extra, click.get_current_context().command_path)
+            return function(*arguments, **options)
+
+        return cast(F, checked)
+
+    return decorate
 
 
 def target_options(function: F) -> F:

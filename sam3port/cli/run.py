@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from sam3port.cli.options import disable_option, upstream_option
+from sam3port.cli.options import disable_option, needs, upstream_option
 from sam3port.errors import UsageError
 
 
@@ -18,6 +18,7 @@ from sam3port.errors import UsageError
 @disable_option
 @click.option("-m", "module", metavar="MODULE", help="Run a module, as `python -m MODULE`.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[SCRIPT.py] [ARGUMENT]...")
+@needs("build")
 def run(upstream: Path | None, disable: tuple[str, ...], module: str | None, arguments: tuple[str, ...]) -> None:
     """Run SCRIPT.py (or -m MODULE) so that its `import sam3` gives the patched upstream.
 

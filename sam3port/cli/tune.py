@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sam3port.cli.options import disable_option, given, target_options, upstream_option
-from sam3port.errors import Sam3PortError, UsageError
+from sam3port.cli.options import disable_option, given, needs, target_options, upstream_option
+from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
     from sam3port.port.request import BuildRequest
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(min=1), metavar="N", help="Processes that build (default: at most 2).")
 @upstream_option
 @disable_option
+@needs("tune")
 def tune(
     components: tuple[str, ...],
     mcpu: str | None,
@@ -134,16 +135,11 @@ def _command(
 
 def _refuse(request: BuildRequest, remote: bool) -> None:
     """What cannot be tuned."""
-    import importlib.util
-
     if request.target != "cpu":
         request.build_target()  # there may be none of that name
         raise UsageError(f"the kernels of the target {request.target} have nothing to tune", "--target cpu has")
     request.sizes()
     request.build_target().check()
-    wanted = ["cloudpickle", *(["tornado"] if remote else [])]
-    if missing := [name for name in wanted if importlib.util.find_spec(name) is None]:
-        raise Sam3PortError(f"tuning needs {' and '.join(missing)}", "pip install 'sam3port[tune]'")
     if not remote:
         request.refuse_to_run_without_device()
 

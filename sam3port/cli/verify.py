@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sam3port.cli.options import disable_option, given, target_options, upstream_option
+from sam3port.cli.options import disable_option, given, needs, target_options, upstream_option
 from sam3port.cli.verify_command import command, words
 from sam3port.cli.verify_end_to_end import OPTIONS, end_to_end_options, refuse_alone, verify_end_to_end
 from sam3port.cli.verify_table import print_proof
@@ -57,6 +57,7 @@ _BUILT_OPTIONS: Final = (
 @upstream_option
 @disable_option
 @click.pass_context
+@needs("build")
 def verify(
     context: click.Context,
     /,

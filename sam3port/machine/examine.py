@@ -11,17 +11,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, Final
-
-from packaging.requirements import Requirement
 
 from sam3port import children
 from sam3port.errors import Sam3PortError
 from sam3port.machine.cpus import usable_cpus
 from sam3port.machine.features import is_arm
 from sam3port.machine.names import llvm_name
+from sam3port.machine.packages import BUILD, installed, missing, remedy, requirements
 from sam3port.machine.processor import VARIABLE, Processor, assumed
 
 _ASK_S: Final = 120.0
@@ -53,22 +51,45 @@ class Examination:
 
     machine: list[Finding]
     packages: list[Finding]
+    """What running an artifact needs."""
+    build_packages: list[Finding]
+    """What building and verifying one, and upstream itself, need besides."""
     upstream: list[Finding]
     targets: list[TargetFinding]
 
     @property
+    def runs(self) -> bool:
+        """Whether artifacts for this CPU can be run; a GPU is nobody's duty."""
+        return self._cpu.can_run and all(finding.ok for finding in (*self.machine, *self.packages))
+
+    @property
+    def builds(self) -> bool:
+        """Whether artifacts can be built and verified besides, from upstream's source."""
+        return self.runs and self._cpu.can_build and all(f.ok for f in (*self.build_packages, *self.upstream))
+
+    @property
     def ok(self) -> bool:
-        """Whether upstream, the packages and the target cpu are complete; a GPU is nobody's duty."""
-        cpu = next(target for target in self.targets if target.target == "cpu")
-        return cpu.can_build and cpu.can_run and all(f.ok for f in (*self.machine, *self.packages, *self.upstream))
+        """Whether what this machine is for works: where torch is not installed, that is only to run artifacts."""
+        return self.builds if _is_to_build() else self.runs
+
+    @property
+    def _cpu(self) -> TargetFinding:
+        return next(target for target in self.targets if target.target == "cpu")
 
     def as_json(self) -> dict[str, Any]:
-        return {"ok": self.ok, **asdict(self)}
+        return {"ok": self.ok, "runs": self.runs, "builds": self.builds, **asdict(self)}
 
 
 def examine(upstream: Path | None = None) -> Examination:
     """Looks at everything; a broken part is a finding, never an exception."""
-    return Examination(list(_machine()), list(_packages()), list(_upstream(upstream)), _targets())
+    return Examination(
+        list(_machine()), list(_packages()), list(_build_packages()), list(_upstream(upstream)), _targets()
+    )
+
+
+def _is_to_build() -> bool:
+    """Most of what the extra adds may come with other packages; torch is there for building."""
+    return installed("torch") is not None
 
 
 def _machine() -> Iterator[Finding]:
@@ -82,8 +103,8 @@ def _machine() -> Iterator[Finding]:
     compiler = _first_program("cc", "clang", "gcc", "cl")
     yield Finding(
         "compiler",
-        compiler or "none",
-        compiler is not None,
+        compiler or "none (needed to build, and to open an artifact that comes as object code)",
+        compiler is not None or not _is_to_build(),
         "install a C compiler; TVM links libraries with it",
     )
     driver = shutil.which("nvidia-smi")
@@ -132,20 +153,21 @@ def _first_program(*names: str) -> str | None:
     return next((path for path in map(shutil.which, names) if path), None)
 
 
-def _packages() -> Iterator[Finding]:
-    """Every dependency of sam3port, with the version that is installed and the one that is asked for."""
-    for text in requires("sam3port") or []:
-        requirement = Requirement(text)
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-            continue
+def _packages(extra: str = "") -> Iterator[Finding]:
+    """Every package that is asked for, with the version that is installed and the one that is wanted."""
+    for requirement in requirements(extra):
         wanted = str(requirement.specifier) or "any version"
-        try:
-            installed = version(requirement.name)
-        except PackageNotFoundError:
-            yield Finding(requirement.name, "not installed", False, f'pip install "{requirement}"')
-            continue
-        right = requirement.specifier.contains(installed, prereleases=True)
-        yield Finding(requirement.name, f"{installed} (wanted: {wanted})", right, f'pip install "{requirement}"')
+        there = installed(requirement.name)
+        right = there is not None and requirement.specifier.contains(there, prereleases=True)
+        found = "not installed" if there is None else f"{there} (wanted: {wanted})"
+        yield Finding(requirement.name, found, right, f'pip install "{requirement}"')
+
+
+def _build_packages() -> Iterator[Finding]:
+    if _is_to_build():
+        yield from _packages(BUILD)
+    else:
+        yield Finding(f"sam3port[{BUILD}]", f"not installed: {', '.join(missing(BUILD))}", False, remedy(BUILD))
 
 
 def _upstream(explicit: Path | None) -> Iterator[Finding]:
@@ -172,11 +194,8 @@ def _upstream(explicit: Path | None) -> Iterator[Finding]:
         str(activation_file()) if is_active() else "no (`import sam3` is not patched by itself)",
         True,
     )
-    try:
-        installed = version("sam3")
-        yield Finding("pip's sam3", f"{installed}; not used: the hook comes before it", True)
-    except PackageNotFoundError:
-        pass
+    if (theirs := installed("sam3")) is not None:
+        yield Finding("pip's sam3", f"{theirs}; not used: the hook comes before it", True)
 
 
 def _targets() -> list[TargetFinding]:
@@ -191,12 +210,14 @@ def _targets() -> list[TargetFinding]:
     for each in found:
         if each["target"] == "cpu" and not each["to_run"]:
             each["to_run"] = _kernel_fails()
+    packages = [] if _is_to_build() else [f"the packages of sam3port[{BUILD}]"]
     return [
         TargetFinding(
             each["target"],
-            not each["to_build"],
+            not packages and not each["to_build"],
             not each["to_run"],
-            [f"{what}, to {do}" for do in ("build", "run") for what in each[f"to_{do}"]],
+            [f"{what}, to build" for what in (*packages, *each["to_build"])]
+            + [f"{what}, to run" for what in each["to_run"]],
         )
         for each in found
     ]

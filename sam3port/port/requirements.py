@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from typing import Final
 
 import sam3port
 
-RUNTIME: Final = (
-    "apache-tvm>=0.27,<0.28",
-    "apache-tvm-ffi>=0.1.14,<0.1.15",
-    "click>=8.1,<9",
-    "filelock>=3.15,<5",
-    "ftfy>=6.1.1,<7",
-    "numpy>=1.26,<3",
-    "packaging>=24",
-    "pillow>=10.3",
-    "platformdirs>=4.2,<5",
-    "pluggy>=1.5,<2",
-    "psutil>=5.9,<8",
-    "pycocotools>=2.0.10,<3",
-    "regex>=2024.5.15",
-    "rich>=13.7,<16",
-    "tokenizers>=0.21,<0.24",
-)
-"""Of sam3port's own requirements (pyproject.toml), those of `sam3port.runtime` and of the command line; no torch."""
+TVM: Final = ("apache-tvm", "apache-tvm-ffi")
+"""The distributions whose code the library calls: those that it was built with run it."""
 
 
 def requirements() -> str:
-    """The text of ``requirements.txt``."""
+    """The text of ``requirements.txt``: this sam3port, whose metadata says what else it needs, and this TVM."""
     lines = (
-        f"# pip install -r requirements.txt, then: pip install --no-deps sam3port=={sam3port.__version__}",
-        *RUNTIME,
+        "# What runs this artifact: pip install -r requirements.txt",
+        "# No package index has sam3port yet: install it first, from a checkout (pip install CHECKOUT) or a wheel,",
+        "# or make wheels of it and of all that it needs (pip wheel -w wheels CHECKOUT) and add: --find-links wheels",
+        f"sam3port=={sam3port.__version__}",
+        *(f"{name}=={importlib.metadata.version(name)}" for name in TVM),
     )
     return "\n".join(lines) + "\n"

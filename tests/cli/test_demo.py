@@ -16,7 +16,6 @@ from sam3port.cli.demo_parity import Parity
 from sam3port.upstream.source import Upstream
 from tests.cli.conftest import call
 from tests.cli.segmenting import whole_files
-from tests.runtime.test_without_torch import closed
 
 REPORT = "verification_report.json"
 
@@ -124,11 +123,3 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert ran.returncode == 2
     assert "cannot be made" in ran.stderr
     assert "Traceback" not in ran.stderr
-
-
-def test_where_only_artifacts_can_run(tiny_artifact: Path, tmp_path: Path) -> None:
-    code = "from sam3port.cli.main import main; main(['demo'])"
-    ran = closed(code, artifact=tiny_artifact, cwd=tmp_path)
-    assert ran.returncode == 2, ran.stderr
-    assert "torch, torchvision, skimage, scipy, timm is not installed here" in ran.stderr
-    assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,8 @@ def test_doctor_finds_this_machine_complete_for_the_cpu(sam3port: Program) -> No
     assert cpu["can_build"] and cpu["can_run"]
     for target in found["targets"]:
         assert target["can_run"] or target["missing"]
-    assert {"torch", "apache-tvm", "pluggy"} <= {package["subject"] for package in found["packages"]}
+    assert {"apache-tvm", "pluggy"} <= {package["subject"] for package in found["packages"]}
+    assert {"torch", "gitpython"} <= {package["subject"] for package in found["build_packages"]}
 
 
 def test_doctor_says_what_is_wrong_with_upstream(sam3port: Program, tmp_path: Path) -> None:

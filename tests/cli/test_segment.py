@@ -13,7 +13,6 @@ from pycocotools.coco import COCO
 import sam3port
 from sam3port.runtime.model import Model
 from tests.cli.segmenting import Segment, photographs, segment, whole_files
-from tests.runtime.test_without_torch import closed
 
 __all__ = ["photographs", "segment"]
 
@@ -168,28 +167,3 @@ def test_pictures_of_one_name_do_not_write_over_each_other(segment: Segment, pho
         "cat.png": "cat-2.overlay.png",
     }
     assert whole_files(out) == {*overlays.values(), "annotations.json"}
-
-
-RUN = """
-from sam3port.cli.main import main
-try:
-    main(["segment", sys.argv[3], "--artifact", sys.argv[2], "--text", "cat", "--threshold", "0", "--out", "out"])
-except SystemExit as ended:
-    assert ended.code == 0, ended.code
-loaded = {name.partition(".")[0] for name in sys.modules}
-assert not loaded & {"torch", "torchvision", "sam3", "scipy", "skimage", "matplotlib", "timm"}, loaded
-try:
-    main(["--help"])
-except SystemExit as ended:
-    assert ended.code == 0, ended.code
-"""
-
-
-def test_it_needs_nothing_but_the_artifacts_requirements(
-    tiny_artifact: Path, photographs: Path, tmp_path: Path
-) -> None:
-    """Also the list of all commands does not import what others of them need."""
-    ran = closed(RUN, tiny_artifact, photographs / "cat.jpg", artifact=tiny_artifact, cwd=tmp_path)
-    assert ran.returncode == 0, ran.stderr
-    assert len(whole_files(tmp_path / "out")) == 22
-    assert "segment" in ran.stdout
