@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
 import signal
@@ -17,19 +18,21 @@ import filelock
 import pytest
 
 from sam3port.upstream.source import Upstream, ensure
+from tests import durations
 
 TARGETS = ("cpu", "cuda", "metal")
-FIRST = (
-    *("verify/test_full", "verify/test_sabotage", "cli/test_demo", "patches/test_models_on_cpu", "port/test_build"),
-    *("verify/test_runs", "port/test_operators", "test_documents", "port/test_artifact", "verify/test_end_to_end"),
-    *("bench/test_quick", "cli/test_bench", "model/test_weights", "test_export_stages", "cli/test_apply_patches"),
-    *("runtime/test_artifact", "verify/test_linked", "test_third_party_component"),
-)
-"""Modules that take longest, so that none of them is left for the end, when the other workers have nothing to do."""
+
+
+def _targets(text: str) -> tuple[str, ...]:
+    named = tuple(text.split(","))
+    if unknown := set(named) - set(TARGETS):
+        raise argparse.ArgumentTypeError(f"there is no target {', '.join(sorted(unknown))}: {', '.join(TARGETS)}")
+    return named
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--target", choices=TARGETS, default="cpu", help="the target whose tests run")
+    parser.addoption("--target", type=_targets, default=("cpu",), help="the targets whose tests run: cpu,cuda,metal")
+    parser.addoption("--store-durations", action="store_true", help="record how long the modules took")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,22 +42,36 @@ def pytest_configure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         # Threads of one program wait for each other, spinning, while the other worker has their CPU.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-    config.addinivalue_line("markers", "target(*names): the test runs with these targets (default: cpu)")
+    if config.getoption("--store-durations") and "PYTEST_XDIST_WORKER" not in os.environ:
+        config.pluginmanager.register(durations.Recorder(config.rootpath))
+    config.addinivalue_line("markers", "target(*names): the test takes `target`, and runs with these (default: cpu)")
     config.addinivalue_line("markers", "device: the test needs the target's device, not only its compiler")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keeps the tests of the chosen target: what no target can change runs once, with cpu. The slow modules first."""
-    place = {Path(__file__).parent / f"{name}.py": number for number, name in enumerate(FIRST)}
-    items.sort(key=lambda item: place.get(item.path, len(place)))
+    """Keeps the tests of the chosen targets: what no target can change runs once, with cpu. The slow modules first."""
+    durations.longest_first(items, durations.recorded())
     chosen = config.getoption("--target")
     kept, left = [], []
     for item in items:
-        marker = item.get_closest_marker("target")
-        (kept if chosen in (marker.args if marker else ("cpu",)) else left).append(item)
+        (kept if target_of(item) in chosen else left).append(item)
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = kept
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test of several targets runs with each of them that is chosen."""
+    if marker := metafunc.definition.get_closest_marker("target"):
+        chosen = [target for target in metafunc.config.getoption("--target") if target in marker.args]
+        metafunc.parametrize("target", chosen or marker.args, scope="session")
+
+
+def target_of(item: pytest.Item) -> str:
+    """The target that a test runs with."""
+    callspec = getattr(item, "callspec", None)
+    marked = callspec is not None and item.get_closest_marker("target") is not None
+    return str(callspec.params["target"]) if marked else "cpu"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -78,19 +95,12 @@ def _device_missing(target: str) -> str | None:
     return None if tvm.device(target).exist else f"this machine has no {target} device"
 
 
-@pytest.fixture(scope="session")
-def target(request: pytest.FixtureRequest) -> str:
-    """The target that the suite runs with: ``cpu``, ``cuda`` or ``metal``."""
-    chosen: str = request.config.getoption("--target")
-    return chosen
-
-
 @pytest.fixture(autouse=True)
 def _need_device(request: pytest.FixtureRequest) -> None:
     """Skips a test whose device is absent, with that reason; fails it under SAM3PORT_REQUIRE_DEVICE=1."""
     if request.node.get_closest_marker("device") is None:
         return
-    missing = _device_missing(request.config.getoption("--target"))
+    missing = _device_missing(target_of(request.node))
     if missing is None:
         return
     if os.environ.get("SAM3PORT_REQUIRE_DEVICE") == "1":

@@ -7,7 +7,7 @@ itself, compiled and run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -87,6 +87,7 @@ def check(
     converters: Mapping[str, Converter],
     target: BuildTarget | None = None,
     known: set[str] | None = None,
+    only: Collection[str] | None = None,
 ) -> list[Finding]:
     """Imports, compiles and runs every different call in ``program`` by itself.
 
@@ -96,11 +97,12 @@ def check(
         converters: as for the import.
         target: also checks its kernels; None for TVM's plain ones on this CPU.
         known: calls that were checked before and need not be again; those checked now are added.
+        only: these operators (``aten.linear.default``); None for all.
     """
     import tvm
     from tvm import relax
 
-    calls = list(_calls(decompose(program, converters), inputs, set() if known is None else known))
+    calls = list(_calls(decompose(program, converters), inputs, set() if known is None else known, only))
     if not calls:
         return []
     merged = tvm.IRModule()
@@ -130,7 +132,7 @@ def _is_operator(node: fx.Node) -> bool:
     return isinstance(node.target, torch._ops.OpOverload) and str(node.target) not in _NOTHING_TO_COMPARE
 
 
-def _calls(program: ExportedProgram, inputs: Arrays, seen: set[str]) -> Iterator[Call]:
+def _calls(program: ExportedProgram, inputs: Arrays, seen: set[str], only: Collection[str] | None) -> Iterator[Call]:
     """Runs a decomposed program node by node in PyTorch; the calls that are not like one in ``seen``."""
     import torch
 
@@ -147,7 +149,8 @@ def _calls(program: ExportedProgram, inputs: Arrays, seen: set[str]) -> Iterator
             arguments = _map_nodes(node.args, values), _map_nodes(node.kwargs, values)
             with torch.no_grad():
                 values[node] = node.target(*arguments[0], **arguments[1])
-            if _is_operator(node) and (signature := _signature(node, values)) not in seen:
+            wanted = _is_operator(node) and (only is None or str(node.target) in only)
+            if wanted and (signature := _signature(node, values)) not in seen:
                 seen.add(signature)
                 yield Call(str(node.target), node, _tensors(node, values), _used_results(node, values[node]))
         for dead in last_use.get(node, ()):

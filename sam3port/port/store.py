@@ -83,14 +83,19 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
         return target
 
-    def clean(self) -> None:
-        """Removes what builds that were killed left, and the entries used longest ago, down to the size allowed."""
+    def clean(self, limit: float | None = None) -> None:
+        """Removes what builds that were killed left, and the entries used longest ago, down to the size allowed.
+
+        Args:
+            limit: that size in bytes; None for `allowed_bytes`.
+        """
         for folder in self._writing.iterdir():
             if not _owner_lives(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
         entries = sorted((folder.stat().st_mtime, folder) for folder in self.root.iterdir() if folder != self._writing)
         sizes = {folder: _size(folder) for _, folder in entries}
-        total, limit, now = sum(sizes.values()), allowed_bytes(), time.time()
+        total, now = sum(sizes.values()), time.time()
+        limit = allowed_bytes() if limit is None else limit
         for used, folder in entries:
             if total <= limit or now - used < _IN_USE:
                 break

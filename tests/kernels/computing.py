@@ -21,6 +21,7 @@ from sam3port.kernels.cpu.roi_align import RoiAlignSpec, roi_align_func
 from sam3port.kernels.cpu.schedules import linear_schedule
 from sam3port.kernels.cpu.transposed_convolution import transposed_convolution_func
 from sam3port.kernels.cpu.vector_unit import VectorUnit
+from tests.compiled import library
 from tests.kernels.running import HOST, UNIT, Array, random
 from tests.kernels.stand_in import PAIRED, WIDENED
 
@@ -101,18 +102,18 @@ def calls() -> dict[str, Call]:
     return found
 
 
-def compile_all(file: Path) -> None:
+def compile_all() -> Path:
     """The library of `calls`."""
     functions = {name: call.function.with_attr("global_symbol", name) for name, call in calls().items()}
-    tvm.compile(tvm.IRModule(functions), target=HOST).export_library(str(file))
+    return library(tvm.IRModule(functions), HOST)
 
 
 def main() -> None:
-    library = tvm.runtime.load_module(sys.argv[1])
+    kernels = tvm.runtime.load_module(sys.argv[1])
     results = {}
     for name, call in calls().items():
         out = tvm.runtime.tensor(np.full(call.shape, np.nan, dtype=np.float32))
-        library[name](*[tvm.runtime.tensor(np.ascontiguousarray(x)) for x in call.inputs], out)
+        kernels[name](*[tvm.runtime.tensor(np.ascontiguousarray(x)) for x in call.inputs], out)
         results[name] = out.numpy()
     np.savez(sys.argv[2], **results)
 

@@ -13,6 +13,7 @@ from tvm.target import Target
 
 from sam3port.kernels.cpu.vector_unit import VectorUnit, vector_unit
 from sam3port.targets.host import host_target
+from tests.compiled import compiled
 
 Array = npt.NDArray[Any]
 
@@ -22,7 +23,7 @@ UNIT: VectorUnit = vector_unit(HOST)
 
 def compile_function(function: Any, target: Target = HOST) -> Any:
     module = tvm.IRModule({"kernel": function.with_attr("global_symbol", "kernel")})
-    return tvm.compile(module, target=target)["kernel"]
+    return compiled(module, target)["kernel"]
 
 
 def run(function: Any, inputs: Sequence[Array], shape: Sequence[int], target: Target = HOST) -> Array:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sam3port.kernels.cpu import dot
+from sam3port.kernels.cpu import bfloat16, dot
 from sam3port.kernels.cpu.vector_unit import VectorUnit
 from tests.kernels.running import UNIT
 
@@ -17,9 +17,13 @@ PAIRED: VectorUnit = replace(UNIT, dtype="bfloat16", dot=UNIT.dot or dot.AVX512_
 
 
 def put_in(patched: pytest.MonkeyPatch) -> None:
-    """Where the CPU lacks the instruction, it is done in two multiply-adds, so that all around it runs on any CPU."""
+    """Where the CPU lacks the instruction, it is done in two multiply-adds, so that all around it runs on any CPU.
+
+    Such a CPU may lack the rounding to pairs, too, and LLVM then calls a function of compiler-rt, which is not there.
+    """
     if not UNIT.dot:
         patched.setattr(dot, "in_llvm", in_llvm)
+        patched.setattr(bfloat16, "_in_llvm", rounding_in_llvm)
 
 
 @pytest.fixture
@@ -50,3 +54,52 @@ define linkonce_odr hidden {floats} @{dot.name(lanes)}({floats} %sums, {words} %
   ret {floats} %both
 }}
 """
+
+
+def rounding_in_llvm(lanes: int) -> str:
+    """As `sam3port.kernels.cpu.bfloat16.rounded_bits`: to the nearest, ties to even; NaN stays NaN."""
+
+    def vector(element: str, count: int = lanes) -> str:
+        return f"<{count} x {element}>"
+
+    def every(value: int, count: int = lanes) -> str:
+        return f"<{', '.join([f'i32 {value}'] * count)}>"
+
+    def rounded(count: int) -> str:
+        words = vector("i32", count)
+        return f"""
+define linkonce_odr hidden {words} @{_rounded(lanes, count)}({vector("float", count)} %x) alwaysinline {{
+  %bits = bitcast {vector("float", count)} %x to {words}
+  %size = and {words} %bits, {every(0x7FFFFFFF, count)}
+  %nan = icmp ugt {words} %size, {every(0x7F800000, count)}
+  %quiet = or {words} %bits, {every(0x400000, count)}
+  %shifted = lshr {words} %bits, {every(16, count)}
+  %odd = and {words} %shifted, {every(1, count)}
+  %below = add {words} %bits, {every(0x7FFF, count)}
+  %nearest = add {words} %below, %odd
+  %kept = select {vector("i1", count)} %nan, {words} %quiet, {words} %nearest
+  %upper = lshr {words} %kept, {every(16, count)}
+  ret {words} %upper
+}}
+"""
+
+    header = f"define linkonce_odr hidden {vector('i32')}"
+    return f"""{rounded(lanes)}{rounded(2 * lanes)}
+{header} @{bfloat16._along(lanes)}({vector("float", 2 * lanes)} %x) alwaysinline {{
+  %upper = call {vector("i32", 2 * lanes)} @{_rounded(lanes, 2 * lanes)}({vector("float", 2 * lanes)} %x)
+  %narrow = trunc {vector("i32", 2 * lanes)} %upper to {vector("i16", 2 * lanes)}
+  %words = bitcast {vector("i16", 2 * lanes)} %narrow to {vector("i32")}
+  ret {vector("i32")} %words
+}}
+{header} @{bfloat16._beside(lanes)}({vector("float")} %low, {vector("float")} %high) alwaysinline {{
+  %lower = call {vector("i32")} @{_rounded(lanes, lanes)}({vector("float")} %low)
+  %upper = call {vector("i32")} @{_rounded(lanes, lanes)}({vector("float")} %high)
+  %shifted = shl {vector("i32")} %upper, {every(16)}
+  %words = or {vector("i32")} %lower, %shifted
+  ret {vector("i32")} %words
+}}
+"""
+
+
+def _rounded(lanes: int, count: int) -> str:
+    return f"sam3port_stand_in_rounded_{count}_for_{lanes}"  # the texts of several widths stand side by side

@@ -11,6 +11,7 @@ import tvm
 from tvm import relax, tirx
 
 from sam3port.kernels.cpu.default_schedule import default_schedule
+from tests.compiled import compiled
 from tests.kernels.running import HOST, Array, random
 
 Build = Callable[..., Any]
@@ -123,7 +124,7 @@ def scheduled(shapes: list[tuple[int, ...]], build: Build, symbolic: bool = Fals
 
 
 def evaluate(module: tvm.IRModule, arrays: list[Array]) -> Array:
-    machine = relax.VirtualMachine(tvm.compile(module, target=HOST), tvm.cpu())
+    machine = relax.VirtualMachine(compiled(module, HOST), tvm.cpu())
     return np.asarray(machine["main"](*[tvm.runtime.tensor(x) for x in arrays]).numpy())
 
 
@@ -152,7 +153,7 @@ def test_results_of_unknown_size(name: str) -> None:
     if name == "broadcast":
         shapes, build, reference = [(50, 1, 64)], lambda x: add(x, x), lambda x: x + x
     module = scheduled(shapes, build, symbolic=True)
-    machine = relax.VirtualMachine(tvm.compile(module, target=HOST), tvm.cpu())
+    machine = relax.VirtualMachine(compiled(module, HOST), tvm.cpu())
     for size in (1, 17, 300):
         arrays = [random(index, size, *shape[1:]) for index, shape in enumerate(shapes)]
         ours = machine["main"](*[tvm.runtime.tensor(x) for x in arrays]).numpy()

@@ -13,6 +13,7 @@ from tvm.relax import op
 
 from sam3port.kernels.cpu.dispatch import dispatch, find
 from sam3port.kernels.cpu.pipeline import optimise
+from tests.compiled import compiled
 from tests.kernels.running import HOST, UNIT, Array, kernels_called, random
 
 torch = pytest.importorskip("torch")
@@ -44,7 +45,7 @@ def called(mod: Any) -> list[str]:
 
 
 def evaluate(mod: Any, arrays: list[Array], weights: list[Array], dtype: str = "float32") -> list[Array]:
-    machine = relax.VirtualMachine(tvm.compile(optimise(mod, HOST, dtype=dtype), target=HOST), tvm.cpu())
+    machine = relax.VirtualMachine(compiled(optimise(mod, HOST, dtype=dtype), HOST), tvm.cpu())
     prepared = machine["main_transform_params"]([tvm.runtime.tensor(weight) for weight in weights])
     result = machine["main"](*[tvm.runtime.tensor(array) for array in arrays], *prepared)
     return [np.asarray(x.numpy()) for x in (result if not isinstance(result, tvm.runtime.Tensor) else [result])]

@@ -14,6 +14,7 @@ from tvm.target import Target
 
 from sam3port.errors import UsageError
 from sam3port.kernels.cpu.pipeline import optimise
+from tests.compiled import compiled
 from tests.kernels.running import HOST, Array, assert_as_exact, kernels_called
 
 torch = pytest.importorskip("torch")
@@ -102,7 +103,7 @@ def test_parameters_as_inputs(block: Any, decompose: bool) -> None:
     }
     assert not any(name.startswith("pack") for name in calls), "weights are packed in every call"
     assert "softmax" not in calls, "an attention was not recognised"
-    machine = relax.VirtualMachine(tvm.compile(optimised, target=HOST), tvm.cpu())
+    machine = relax.VirtualMachine(compiled(optimised, HOST), tvm.cpu())
     compare(machine, block, list(machine["main_transform_params"](parameters["main"])))
 
 
@@ -110,7 +111,7 @@ def test_parameters_as_constants(block: Any) -> None:
     module = imported(block, decompose=False, keep=False)
     optimised = optimise(module, HOST)
     assert not any(name.startswith("pack") for name in kernels_called(optimised["main"]))
-    compare(relax.VirtualMachine(tvm.compile(optimised, target=HOST), tvm.cpu()), block, [])
+    compare(relax.VirtualMachine(compiled(optimised, HOST), tvm.cpu()), block, [])
 
 
 def test_not_a_cpu(block: Any) -> None:
@@ -127,7 +128,7 @@ def test_unknown_batch(block: Any) -> None:
     optimised = optimise(module, HOST)
     calls = set(kernels_called(optimised["main"]))
     assert calls >= {"attention", "linear_add_vector_gelu", "convolution_add_vector_relu", "layer_norm"}
-    machine = relax.VirtualMachine(tvm.compile(optimised, target=HOST), tvm.cpu())
+    machine = relax.VirtualMachine(compiled(optimised, HOST), tvm.cpu())
     prepared = list(machine["main_transform_params"](parameters["main"]))
     for size in (1, 2):
         given = [x[:size] for x in inputs(3)]

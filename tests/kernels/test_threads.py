@@ -25,12 +25,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Array]]:
     folder = tmp_path_factory.mktemp("threads")
     with pytest.MonkeyPatch.context() as patched:
         put_in(patched)  # any CPU has to do
-        compile_all(folder / "kernels.so")
+        kernels = compile_all()
     found = []
     for threads in THREADS:
         file = folder / f"{threads}.npz"
         environment = {**os.environ, "TVM_NUM_THREADS": threads}
-        command = [sys.executable, "-m", "tests.kernels.computing", str(folder / "kernels.so"), str(file)]
+        command = [sys.executable, "-m", "tests.kernels.computing", str(kernels), str(file)]
         subprocess.run(command, check=True, env=environment, cwd=Path(__file__).parents[2])
         with np.load(file) as archive:
             found.append(dict(archive))

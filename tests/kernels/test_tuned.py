@@ -13,6 +13,7 @@ from sam3port.kernels.cpu.pipeline import optimise, tunable
 from sam3port.kernels.cpu.schedules import Schedule
 from sam3port.kernels.cpu.tuned import TUNED, TunedSchedules, schedule_of
 from sam3port.kernels.cpu.workloads import LinearWork, Workload
+from tests.compiled import compiled
 from tests.kernels.running import HOST, UNIT
 
 pytest.importorskip("torch")
@@ -58,7 +59,7 @@ def test_every_kernel_with_another_schedule(block: Any, keep: bool) -> None:
     optimised = optimise(module, HOST, tuned=TunedSchedules(sizes))
     assert len(attributes(optimised, TUNED)) == len(workloads)
     assert sum(text.startswith("tuned: ") for text in attributes(optimised, "sam3port.schedule")) == len(workloads)
-    machine = relax.VirtualMachine(tvm.compile(optimised, target=HOST), tvm.cpu())
+    machine = relax.VirtualMachine(compiled(optimised, HOST), tvm.cpu())
     if keep:
         parameters = list(machine["main_transform_params"](found["main"]))
     compare(machine, block, parameters)

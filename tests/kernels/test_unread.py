@@ -18,6 +18,7 @@ from sam3port.kernels.cpu.unread import leave_out_unread
 from sam3port.port import relax as importing
 from sam3port.port.decompose import decompose
 from sam3port.port.export import export_module
+from tests.compiled import compiled
 from tests.kernels.running import HOST
 from tests.port.conftest import CONVERTERS, Function
 
@@ -54,7 +55,7 @@ def imported(function: Answer, *given: Tensor) -> tvm.IRModule:
 
 
 def agrees(mod: tvm.IRModule, function: Answer, *given: Tensor) -> None:
-    run = relax.VirtualMachine(tvm.compile(optimise(mod, HOST, lift_parameters=False), target=HOST), tvm.cpu())
+    run = relax.VirtualMachine(compiled(optimise(mod, HOST, lift_parameters=False), HOST), tvm.cpu())
     ours = run["main"](*(tvm.runtime.tensor(one.numpy()) for one in given))
     theirs = Function(function)(*given)
     assert len(ours) == len(theirs)

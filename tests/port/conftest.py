@@ -14,6 +14,7 @@ from sam3port.plugins import load_plugins
 from sam3port.port import relax as importing
 from sam3port.port.converter import Converter
 from sam3port.port.export import export_module
+from tests.compiled import compiled
 
 CONVERTERS = load_plugins().converters()
 
@@ -42,7 +43,7 @@ def through_tvm(
     module = importing.import_program(program, converters).module
     with tvm.target.Target("llvm"):
         module = relax.get_pipeline("zero")(module)
-    machine = relax.VirtualMachine(tvm.compile(module, target="llvm"), tvm.cpu())
+    machine = relax.VirtualMachine(compiled(module, "llvm"), tvm.cpu())
     return [result.numpy() for result in machine["main"](*(tvm.runtime.tensor(array) for array in arrays.values()))]
 
 

@@ -17,6 +17,7 @@ from sam3port.port import relax as importing
 from sam3port.port.decompose import decompose
 from sam3port.port.export import export_module
 from sam3port.port.float32_regions import wants_float32
+from tests.compiled import compiled
 from tests.kernels.running import HOST, kernels_called
 from tests.kernels.stand_in import PAIRED, stand_in
 from tests.port.conftest import CONVERTERS
@@ -100,7 +101,7 @@ def test_attention_in_a_region_rounds_nothing(monkeypatch: pytest.MonkeyPatch) -
     program = export_module(Attention(), {"x": x.numpy(), "mask": mask.numpy()})
     module = optimise(importing.import_program(program, CONVERTERS).module, HOST, dtype="bfloat16")
     assert kernels_called(module["main"]).count("attention") == 2
-    machine = relax.VirtualMachine(tvm.compile(module, target=HOST), tvm.cpu())
+    machine = relax.VirtualMachine(compiled(module, HOST), tvm.cpu())
     given = [tvm.runtime.tensor(array) for array in (x.numpy(), mask.numpy())]
     rounded, exact = (np.asarray(result.numpy()) for result in machine["main"](*given))
     expected = program.module()(x, mask)[1].numpy()

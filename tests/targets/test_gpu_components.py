@@ -22,6 +22,7 @@ from sam3port.port import ir, parameters
 from sam3port.port.optimise import alone
 from sam3port.port.stage import EXPORTED, LIBRARY, OBJECTS, OPTIMISED, PARAMETERS, RECORD
 from sam3port.targets.host import changed, host_target
+from tests.compiled import compiled
 from tests.targets.loops import as_loops
 
 COMPONENTS = load_plugins().components()
@@ -59,7 +60,7 @@ def test_the_kernels_compute_what_pytorch_computes(name: str, built_for_gpu: Pat
     module, loops = as_loops(alone(ir.load(built_for_gpu / name / OPTIMISED), "main"))
     assert loops, "nothing was scheduled for a GPU"
     host = changed(host_target(), **{"opt-level": 1})
-    machine = relax.VirtualMachine(tvm.compile(module, target=host), tvm.cpu())
+    machine = relax.VirtualMachine(compiled(module, host), tvm.cpu())
     weights = parameters.read(built_for_gpu / name / PARAMETERS).values()
     found = machine["main"](*(tvm.runtime.tensor(np.array(array)) for array in (*example.values(), *weights)))
     with torch.no_grad():

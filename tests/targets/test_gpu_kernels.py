@@ -16,6 +16,7 @@ from sam3port.kernels.gpu.legalise import LEGALISATIONS
 from sam3port.kernels.gpu.metal_source import check_shared_memory, shared_memory
 from sam3port.kernels.gpu.schedule import schedule, schedule_function
 from sam3port.targets.imports import exchange
+from tests.compiled import compiled
 from tests.targets.loops import as_loops
 
 CUDA = Target({"kind": "cuda", "arch": "sm_80", "max_num_threads": 256}, {"kind": "llvm"})
@@ -73,7 +74,7 @@ def test_a_product_is_tiled_and_right(target: Target) -> None:
     assert loops > 4
     a, b = (np.random.default_rng(seed).standard_normal((96, 96), dtype=np.float32) for seed in (0, 1))
     out = tvm.runtime.tensor(np.full((96, 96), np.nan, np.float32))
-    tvm.compile(module, target="llvm")["main"](tvm.runtime.tensor(a), tvm.runtime.tensor(b), out)
+    compiled(module, "llvm")["main"](tvm.runtime.tensor(a), tvm.runtime.tensor(b), out)
     np.testing.assert_allclose(out.numpy(), a.astype("float64") @ b, rtol=1e-4, atol=1e-4)
 
 
@@ -97,7 +98,7 @@ def test_scatter_writes_the_last_update(axis: int) -> None:
         builder.emit_func_output(out)
     module = relax.transform.LegalizeOps(LEGALISATIONS)(builder.get())
     assert "scatter_elements" in {variable.name_hint for variable in module.get_global_vars()}
-    machine = relax.VirtualMachine(tvm.compile(module, target="llvm"), tvm.cpu())
+    machine = relax.VirtualMachine(compiled(module, "llvm"), tvm.cpu())
     found = machine["main"](*(tvm.runtime.tensor(array) for array in (data, indices, updates)))
     np.testing.assert_array_equal(found.numpy(), expected)
 

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from textwrap import dedent
+from textwrap import dedent, indent
+from typing import Any
 
 from tests.patching.lab import distribution
 
+
+def made_wrong(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """A converter's function whose results are 1 % too large, off by one, or false throughout."""
+
+    def convert(node: Any, importer: Any) -> Any:
+        from tvm import relax
+
+        emit = importer.block_builder.emit
+        result = original(node, importer)
+        dtype = str(result.ty.dtype)
+        if dtype == "bool":
+            return emit(relax.op.logical_and(result, emit(relax.op.logical_not(result))))
+        if dtype.startswith("float"):
+            return emit(relax.op.multiply(result, relax.const(1.01, dtype)))
+        return emit(relax.op.add(result, relax.const(1, dtype)))
+
+    return convert
+
+
 CONVERTER = '''
     """Makes the converter of {operator} wrong."""
+
+    from __future__ import annotations
 
     import dataclasses
     import importlib
@@ -18,28 +42,14 @@ CONVERTER = '''
     from sam3port.port.converter import Converter
 
 
-    def wrong(original):
-        def convert(node, importer):
-            from tvm import relax
-
-            emit = importer.block_builder.emit
-            result = original(node, importer)
-            dtype = str(result.ty.dtype)
-            if dtype == "bool":
-                return emit(relax.op.logical_and(result, emit(relax.op.logical_not(result))))
-            if dtype.startswith("float"):
-                return emit(relax.op.multiply(result, relax.const(1.01, dtype)))
-            return emit(relax.op.add(result, relax.const(1, dtype)))
-
-        return convert
-
+{made_wrong}
 
     found = 0
     for file in pkgutil.iter_modules(ours.__path__):
         module = importlib.import_module(f"{{ours.__name__}}.{{file.name}}")
         for name, value in list(vars(module).items()):
             if isinstance(value, Converter) and value.operator == {operator!r}:
-                setattr(module, name, dataclasses.replace(value, convert=wrong(value.convert)))
+                setattr(module, name, dataclasses.replace(value, convert=made_wrong(value.convert)))
                 found += 1
     assert found == 1
 '''
@@ -84,8 +94,9 @@ def installed(folder: Path, source: str) -> dict[str, str]:
 
 
 def broken_converter(folder: Path, operator: str) -> dict[str, str]:
-    """What the converter returns is 1 % too large, off by one or false throughout."""
-    return installed(folder, CONVERTER.format(operator=operator))
+    """The converter is `made_wrong`."""
+    source = indent(inspect.getsource(made_wrong), "    ")
+    return installed(folder, CONVERTER.format(operator=operator, made_wrong=source))
 
 
 def broken_patch(folder: Path, patch: str, right: str, wrong: str) -> dict[str, str]:
