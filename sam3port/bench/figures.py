@@ -13,7 +13,7 @@ import numpy as np
 from sam3port.bench.contestants import Contestant
 from sam3port.verify.metrics import difference
 
-NO_INSTRUCTION: Final = "this CPU has no instruction that multiplies bfloat16"
+NO_INSTRUCTION: Final = "this CPU has no instruction that multiplies bfloat16 faster than float32"
 _INFINITE: Final = "inf"
 """In JSON, which has no number for it."""
 
