@@ -13,7 +13,11 @@ from sam3port.kernels.cpu import gemm
 from sam3port.kernels.cpu.vector_unit import vector_unit
 from sam3port.machine.features import known_features, relevant
 from sam3port.machine.processor import VARIABLE, described, running
+from sam3port.port.errors import InputError
+from sam3port.port.runner import Compiled
 from sam3port.targets.cpu import CpuTarget
+from sam3port.upstream.source import Upstream
+from tests.cli.conftest import call
 from tests.kernels.test_vector_unit import assembly
 from tests.machine.recorded import FOLDER, MACHINES, text
 
@@ -138,6 +142,36 @@ def test_native_is_this_machine_with_features_taken_away() -> None:
         assert not codegen.llvm_cpu_has_features("fma", less.target())
     with pytest.raises(UsageError, match="another machine"):
         CpuTarget(options={"mcpu": "native", "triple": "aarch64-linux-gnu"}).check()
+
+
+def test_an_older_machine_is_built_for_and_its_library_runs_on_a_newer_one(
+    upstream_source: Upstream, tmp_path: Path
+) -> None:
+    """As README's first command would on that machine, as far as its code can run here."""
+    assert upstream_source.pinned
+    if running().machine != "x86_64":
+        pytest.skip("cannot run x86-64 code here")
+    described = str(FOLDER / "intel-pentium-without-avx.txt")
+    done = call("verify", "scoring_head", "--seeds", "1", cwd=tmp_path, timeout=600, SAM3PORT_CPUINFO=described)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_newer_machine_is_built_for_and_its_library_is_refused_here(
+    upstream_source: Upstream, tmp_path: Path
+) -> None:
+    """With one line, and before an instruction of it runs."""
+    assert upstream_source.pinned
+    has = running().features
+    if running().machine != "x86_64" or (has is not None and "avx512fp16" in has):
+        pytest.skip("this machine has what the recorded one has")
+    described = str(FOLDER / "intel-sapphire-rapids-vm.txt")
+    built = call("build", "scoring_head", "--out", "built", cwd=tmp_path, timeout=600, SAM3PORT_CPUINFO=described)
+    assert built.returncode == 0, built.stderr
+    with pytest.raises(InputError, match=r"needs a CPU with .*avx512"):
+        Compiled(tmp_path / "built" / "scoring_head")
+    refused = call("verify", "--built", "built", cwd=tmp_path, timeout=600, SAM3PORT_CPUINFO=described)
+    assert refused.returncode == 2, refused.stderr
+    assert "avx512" in refused.stderr and "Traceback" not in refused.stderr
 
 
 def test_a_path_with_nothing_in_it_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
