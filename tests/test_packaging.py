@@ -72,3 +72,48 @@ def test_the_installed_wheel_runs(wheel: Path, tmp_path: Path, upstream_root: Pa
     )
     assert ran.returncode == 0, ran.stderr
     assert "float_rope" in ran.stdout
+
+
+@pytest.fixture(scope="module")
+def program(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program `sam3port` of an environment in which the wheel is installed, beside all that is installed here."""
+    home = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True, timeout=120)
+    programs = home / ("Scripts" if sys.platform == "win32" else "bin")
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(programs / "python"),
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+    ]
+    subprocess.run([*pip, str(wheel)], check=True, timeout=120)
+    (site,) = {file.parents[1] for file in home.rglob("sam3port/__init__.py")}
+    # Plain folders, whose own .pth files do not count: one of them is the editable install of this checkout.
+    here = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "what_is_installed_here.pth").write_text("\n".join(here) + "\n", encoding="utf-8")
+    return programs / "sam3port"
+
+
+def test_the_installed_wheel_runs_in_a_checkout(
+    program: Path, wheel: Path, tmp_path: Path, upstream_root: Path
+) -> None:
+    """Its children as well, though a package sam3port lies in the working folder, which has no sam3port.patches."""
+    checkout = wheel.parent / "source"
+    assert (checkout / "sam3port").is_dir() and not (checkout / "sam3port" / "patches").exists()
+    out = tmp_path / "out"
+    for words in (["patches"], ["apply-patches"], ["build", "scoring_head", "--preset", "tiny", "--out", str(out)]):
+        ran = subprocess.run(
+            [program, *words],
+            cwd=checkout,
+            env=clean_environment(SAM3PORT_UPSTREAM=str(upstream_root)),
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert ran.returncode == 0, ran.stderr
+    assert (out / "scoring_head").is_dir()
