@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -111,3 +112,48 @@ def test_the_extras_that_build_on_build_name_it() -> None:
         assert "sam3port[build]" in map(str, extras[name]), name
     twice = {r.name for r in extras["build"]} & {Requirement(line).name for line in project["dependencies"]}
     assert not twice
+
+
+@pytest.fixture(scope="module")
+def program(sam3port_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program `sam3port` of an environment in which the wheel is installed, beside all that is installed here."""
+    home = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True, timeout=120)
+    programs = home / ("Scripts" if sys.platform == "win32" else "bin")
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(programs / "python"),
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+    ]
+    subprocess.run([*pip, str(sam3port_wheel)], check=True, timeout=120)
+    (site,) = {file.parents[1] for file in home.rglob("sam3port/__init__.py")}
+    # Plain folders, whose own .pth files do not count: one of them is the editable install of this checkout.
+    here = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "what_is_installed_here.pth").write_text("\n".join(here) + "\n", encoding="utf-8")
+    return programs / "sam3port"
+
+
+def test_the_installed_wheel_runs_in_a_checkout(
+    program: Path, sam3port_wheel: Path, tmp_path: Path, upstream_root: Path
+) -> None:
+    """Its children as well, though a package sam3port lies in the working folder, which has no sam3port.patches."""
+    checkout = sam3port_wheel.parent / "source"
+    assert (checkout / "sam3port").is_dir() and not (checkout / "sam3port" / "patches").exists()
+    out = tmp_path / "out"
+    for words in (["patches"], ["apply-patches"], ["build", "scoring_head", "--preset", "tiny", "--out", str(out)]):
+        ran = subprocess.run(
+            [program, *words],
+            cwd=checkout,
+            env=clean_environment(SAM3PORT_UPSTREAM=str(upstream_root)),
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert ran.returncode == 0, ran.stderr
+    assert (out / "scoring_head").is_dir()

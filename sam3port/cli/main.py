@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import sam3port
-from sam3port.cli.surroundings import check_surroundings
+from sam3port.cli.surroundings import check_surroundings, fill_standard_streams
 from sam3port.errors import Sam3PortError, UsageError
 from sam3port.plugins import load_plugins, switched_off
 
@@ -42,6 +42,7 @@ def program(ctx: click.Context, debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the program. Exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    fill_standard_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
     sys.exit(_run(arguments))
 

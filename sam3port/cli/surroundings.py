@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,18 @@ from sam3port.errors import UsageError
 from sam3port.upstream import places
 
 
+def fill_standard_streams() -> None:
+    """Gives a standard stream that is closed (``>&-``, some daemons) the null device.
+
+    Otherwise the next file that is opened would take its number, and get what libraries print.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 (as long as the program)
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+
+
 def check_surroundings(command: str, arguments: Iterable[str]) -> None:
     """
     Args:
@@ -19,7 +30,7 @@ def check_surroundings(command: str, arguments: Iterable[str]) -> None:
         arguments: of the program.
 
     Raises:
-        UsageError: there is no home folder, or torch and TVM could not open the files that are named.
+        UsageError: there is no home or no working folder, or torch and TVM could not open the files that are named.
     """
     if command == "run":
         return  # the user's own program decides what it needs
@@ -55,5 +66,7 @@ def _check_names(command: str, arguments: Iterable[str]) -> None:
 def _folders() -> Iterator[str]:
     yield str(places.cache_root())
     yield os.environ.get("TMPDIR", "")
-    with contextlib.suppress(OSError):  # the working folder was removed
+    try:
         yield os.getcwd()  # noqa: PTH109 (as it is called, not resolved)
+    except FileNotFoundError:  # torch's MKL ends the process then
+        raise UsageError("the working folder does not exist any more", "go to one that does") from None
