@@ -11,6 +11,7 @@ from sam3port.errors import UsageError
 from sam3port.runtime import manifest as manifests
 from sam3port.runtime.hashes import Hashes
 from sam3port.runtime.manifest import BUILD_AGAIN, Manifest
+from sam3port.runtime.tvm_import import import_tvm
 
 TVM = "apache-tvm"
 
@@ -97,7 +98,7 @@ def _check_tvm(folder: Path, manifest: Manifest) -> None:
         raise UsageError(f"{folder / manifests.MANIFEST} is damaged: no version of {TVM}", BUILD_AGAIN)
     remedy = f'pip install -r "{folder / "requirements.txt"}"'
     try:
-        import tvm
+        tvm = import_tvm()
     except (ImportError, OSError) as error:
         raise UsageError(f"TVM cannot be imported: {str(error).partition(chr(10))[0]}", remedy) from None
     if wanted.split(".")[:2] != tvm.__version__.split(".")[:2]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Final
 
 from sam3port.errors import UsageError
 from sam3port.upstream.places import CACHE_VARIABLE, cache_root
+
+_OBJECT: Final = re.compile(r"\w[\w.+-]*\.(o|obj)", re.ASCII)
 
 
 def linked(library: Path, sha256: str) -> Path:
@@ -39,10 +43,7 @@ def linked(library: Path, sha256: str) -> Path:
         kept.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(dir=kept.parent))
         try:
-            with tarfile.open(library) as archive:
-                archive.extractall(aside, filter="data")
-            objects = sorted(str(file) for file in aside.rglob("*") if file.is_file())
-            cc.create_shared(str(aside / "linked.so"), objects)
+            cc.create_shared(str(aside / "linked.so"), [str(file) for file in _unpacked(library, aside)])
             (aside / "linked.so").replace(kept)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -53,3 +54,23 @@ def linked(library: Path, sha256: str) -> Path:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise UsageError(f"{library} cannot be linked: {reason}", "build on this machine: sam3port build") from error
     return kept
+
+
+def _unpacked(library: Path, folder: Path) -> list[Path]:
+    """The object files of an archive, written into ``folder``: files of plain names, as TVM packs them, nothing else.
+
+    By hand, because ``extractall`` has its filters since Python 3.11.4 only, and Debian 12 has 3.11.2.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    files = []
+    with tarfile.open(library) as archive:
+        for member in archive:
+            file, content = folder / member.name, archive.extractfile(member) if member.isreg() else None
+            if content is None or not _OBJECT.fullmatch(member.name) or file in files:
+                raise ValueError(f"{member.name!r} in it is no object file, or there twice")
+            with content, file.open("wb") as unpacked:
+                shutil.copyfileobj(content, unpacked)
+            files.append(file)
+    return sorted(files)

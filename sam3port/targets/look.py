@@ -7,9 +7,10 @@ import json
 
 def main() -> None:
     """Prints a JSON array as the last line: of each target its name and what is missing ``to_build`` and ``to_run``."""
-    import tvm
-
     from sam3port.plugins import load_plugins
+    from sam3port.runtime.tvm_import import import_tvm
+
+    tvm = import_tvm()
 
     found = []
     for name, target in load_plugins().targets().items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from pycocotools.coco import COCO
 import sam3port
 from sam3port.runtime.model import Model
 from tests.cli.segmenting import Segment, photographs, segment, whole_files
+from tests.conftest import clean_environment
 
 __all__ = ["photographs", "segment"]
 
@@ -167,3 +170,46 @@ def test_pictures_of_one_name_do_not_write_over_each_other(segment: Segment, pho
         "cat.png": "cat-2.overlay.png",
     }
     assert whole_files(out) == {*overlays.values(), "annotations.json"}
+
+
+RUN = """
+import sys
+from sam3port.cli.main import main
+try:
+    main(["segment", sys.argv[2], "--artifact", sys.argv[1], "--text", "cat", "--threshold", "0", "--out", "out"])
+except SystemExit as ended:
+    assert ended.code == 0, ended.code
+loaded = {name.partition(".")[0] for name in sys.modules}
+assert not loaded & {"torch", "torchvision", "sam3", "scipy", "skimage", "matplotlib", "timm", "git"}, loaded
+"""
+
+
+def test_it_imports_nothing_that_only_other_commands_need(
+    tiny_artifact: Path, photographs: Path, tmp_path: Path
+) -> None:
+    """Though all of it is installed here, TVM imports torch where it is, and the program knows every command."""
+    ran = subprocess.run(
+        [sys.executable, "-c", RUN, str(tiny_artifact), str(photographs / "cat.jpg")],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert len(whole_files(tmp_path / "out")) == 22
+
+
+def test_help_imports_hardly_anything() -> None:
+    code = (
+        "from sam3port.cli.main import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as ended:\n    assert ended.code == 0\n"
+        "import sys\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules} - {'sam3port', 'click', 'pluggy'}\n"
+        "print(*loaded & {'numpy', 'tvm', 'tvm_ffi', 'torch', 'rich', 'PIL', 'filelock', 'psutil', 'packaging'})"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=clean_environment(), capture_output=True, text=True, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == ""

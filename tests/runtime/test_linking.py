@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +80,49 @@ def test_a_cache_that_cannot_be_written_is_said(objects: Path, cache: Path) -> N
     cache.write_text("not a folder")
     with pytest.raises(UsageError, match=r"cannot be written: .*directory"):
         linked(objects, SHA256)
+
+
+def archive(file: Path, *members: tuple[str, bytes, str]) -> Path:
+    """A tar of members: name, type, where a link leads."""
+    with tarfile.open(file, "w:gz") as made:
+        for name, kind, link in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname, info.size = kind, link, 4 if kind == tarfile.REGTYPE else 0
+            made.addfile(info, io.BytesIO(b"code"))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "link"),
+    [
+        ("../escaped.o", tarfile.REGTYPE, ""),
+        ("/tmp/escaped.o", tarfile.REGTYPE, ""),
+        ("folder/lib.o", tarfile.REGTYPE, ""),
+        ("..", tarfile.DIRTYPE, ""),
+        ("lib.o", tarfile.DIRTYPE, ""),
+        ("lib.o", tarfile.SYMTYPE, "/etc/passwd"),
+        ("lib.o", tarfile.LNKTYPE, "devc.o"),
+        ("lib.o", tarfile.FIFOTYPE, ""),
+        ("lib.o", tarfile.CHRTYPE, ""),
+        ("-Wl,x.o", tarfile.REGTYPE, ""),
+        ("a\\b.o", tarfile.REGTYPE, ""),
+        ("lib.py", tarfile.REGTYPE, ""),
+    ],
+    ids=lambda value: repr(value),
+)
+def test_only_object_files_of_plain_names_are_unpacked(
+    tmp_path: Path, cache: Path, name: str, kind: bytes, link: str
+) -> None:
+    """Checked by ourselves: Python has filters for that since 3.11.4, and Debian 12 has 3.11.2."""
+    made = archive(tmp_path / "model.tar", ("devc.o", tarfile.REGTYPE, ""), (name, kind, link))
+    with pytest.raises(UsageError, match="is no object file"):
+        linked(made, SHA256)
+    assert list((cache / "artifacts").iterdir()) == []
+    assert not list(tmp_path.rglob("*escaped*"))
+
+
+def test_two_members_of_one_name_are_refused(tmp_path: Path, cache: Path) -> None:
+    made = archive(tmp_path / "model.tar", ("devc.o", tarfile.REGTYPE, ""), ("devc.o", tarfile.REGTYPE, ""))
+    with pytest.raises(UsageError, match=r"devc\.o.* there twice"):
+        linked(made, SHA256)
+    assert list((cache / "artifacts").iterdir()) == []
