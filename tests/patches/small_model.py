@@ -1,7 +1,8 @@
-"""Support for the tests that run upstream's video models: its own builder, with smaller sizes.
+"""Support for the tests that run upstream's models: its own builder, with smaller sizes.
 
 Prepended to code that runs in a fresh interpreter, after ``sam3port.install()``. 336 x 336 pixels instead of
-1008 x 1008, two narrow ViT blocks and text layers instead of 32 and 24; everything else is upstream's.
+1008 x 1008, unless what stands before sets SIZE; two narrow ViT blocks and text layers instead of 32 and 24;
+everything else is upstream's.
 """
 
 import os
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 from skimage import data
 
-SIZE = 336
+SIZE = globals().get("SIZE", 336)
 
 
 def _with(build, **changes):
@@ -25,7 +26,7 @@ builder.ViT = _with(
     builder.ViT, img_size=SIZE, embed_dim=64, depth=2, num_heads=4, mlp_ratio=2.0, global_att_blocks=(1,)
 )
 builder.VETextEncoder = _with(builder.VETextEncoder, width=64, heads=4, layers=2)
-builder.SimpleMaskDownSampler = _with(builder.SimpleMaskDownSampler, interpol_size=[384, 384])
+builder.SimpleMaskDownSampler = _with(builder.SimpleMaskDownSampler, interpol_size=[SIZE * 8 // 7] * 2)
 builder.TransformerDecoder = _with(builder.TransformerDecoder, resolution=SIZE)
 builder.Sam3TrackerPredictor = _with(builder.Sam3TrackerPredictor, image_size=SIZE)
 builder.Sam3VideoInferenceWithInstanceInteractivity = _with(

@@ -1,4 +1,5 @@
-"""With all patches, upstream's models run on a CPU: the image model in full size, the others with smaller sizes."""
+"""With all patches, upstream's models run on a CPU: the image model on pictures of full size, the others on smaller
+ones, and all with few layers. With all its layers it runs in the README's example (tests/test_documents.py)."""
 
 from __future__ import annotations
 
@@ -10,20 +11,10 @@ from tests.patches.machine import assert_passes
 SMALL = Path(__file__).with_name("small_model.py").read_text(encoding="utf-8")
 
 IMAGE = """
-import numpy as np
-import torch
-from PIL import Image
-from sam3 import build_sam3_image_model
 from sam3.model.sam3_image_processor import Sam3Processor
-from skimage import data
 
 torch.manual_seed(0)
-model = build_sam3_image_model(device="cpu", load_from_HF=False, enable_inst_interactivity=True)
-with torch.no_grad():
-    # Two tensors that upstream leaves to the checkpoint.
-    for name, parameter in model.backbone.language_backbone.named_parameters():
-        if name.endswith(("positional_embedding", "text_projection")):
-            parameter.normal_(std=0.02)
+model = initialise(builder.build_sam3_image_model(device="cpu", load_from_HF=False, enable_inst_interactivity=True))
 assert not torch.is_autocast_enabled("cpu")
 
 photograph = Image.fromarray(data.astronaut()).crop((0, 0, 400, 512))
@@ -134,9 +125,9 @@ predictor.shutdown()
 """
 
 
-def test_the_image_model_in_full_size(upstream_python: RunPython) -> None:
+def test_the_image_model(upstream_python: RunPython) -> None:
     """Text, box, and the interactive predictor with points, a box and a mask, on a photograph."""
-    assert_passes(upstream_python(IMAGE, timeout=1200))
+    assert_passes(upstream_python("SIZE = 1008\n" + SMALL + IMAGE, timeout=1200))
 
 
 def test_the_video_model(upstream_python: RunPython) -> None:
