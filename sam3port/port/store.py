@@ -76,6 +76,10 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
         return target
 
+    def discard(self, key: str) -> None:
+        """Removes the entry of ``key``, which turned out to be damaged."""
+        _remove(self.root / key, self._writing)
+
     def clean(self) -> None:
         """Removes what builds that were killed left, and the entries used longest ago, down to the size allowed."""
         for folder in self._writing.iterdir():
