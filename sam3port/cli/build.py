@@ -9,6 +9,7 @@ import click
 
 from sam3port.cli.options import disable_option, given, needs, target_options, upstream_option
 from sam3port.errors import UsageError
+from sam3port.port.stage import ORDER
 
 if TYPE_CHECKING:
     from sam3port.port.request import BuildRequest
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Weights from a seed (default: 0).")
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Weights from sam3.pt.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build"), show_default=True)
-@click.option(
-    "--until", default="compile", show_default=True, metavar="STAGE", help="export, import, optimise, pack, compile."
-)
+@click.option("--until", default="compile", show_default=True, metavar="STAGE", help=f"{', '.join(ORDER)}.")
 @click.option("--dump", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write each stage's IR.")
 @click.option("--explain", is_flag=True, help="Run what was built; list each kernel, its schedule and share of time.")
 @click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Most points in a prompt.")
@@ -68,8 +67,8 @@ def build(
 ) -> None:
     """Build the artifact that `sam3port segment` uses into --out; with COMPONENTs, those into a folder each of --out.
 
-    Stages: export, import, optimise, pack, compile. What was built before is not built again. Ctrl-C leaves the folders
-    as they were. With --until, --dump or --explain but no COMPONENT, all components are built.
+    Stages: export, import, optimise, pack, kernels, compile. What was built before is not built again. Ctrl-C leaves
+    the folders as they were. With --until, --dump or --explain but no COMPONENT, all components are built.
     """
     if seed is not None and checkpoint is not None:
         raise UsageError("--seed and --checkpoint exclude each other", "give one of them")
@@ -98,7 +97,7 @@ def build(
         seed=None if checkpoint else seed or 0,
         checkpoint=checkpoint,
         capacity=Capacity(prompts=prompts, points=points, boxes=boxes),
-        until=Stage.PACK if whole else last,
+        until=Stage.KERNELS if whole else last,
         upstream=upstream,
         disable=disable,
         tuned=chosen_schedules(tuned, untuned),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from sam3port.port.request import BuildRequest
+    from sam3port.port.stage import Stage
 
 _STYLE: Final = {State.RUNNING: "cyan", State.DONE: "green", State.CACHED: "dim green", State.FAILED: "bold red"}
 _MIB: Final = 2**20
@@ -55,6 +56,9 @@ class Lines:
     def note(self, text: str) -> None:
         self._line(text)
 
+    def count(self, component: str, stage: Stage, done: int, of: int) -> None:
+        pass
+
     def memory(self, used: int) -> None:
         pass
 
@@ -71,6 +75,7 @@ class LiveTable:
         self._stages: tuple[str, ...] = (*request.until.through(), *([LINK] if linked else []))
         names = (*request.components, *([MODEL] if linked else []))
         self._rows: dict[str, dict[str, tuple[Step, float]]] = {name: {} for name in names}
+        self._counts: dict[tuple[str, str], str] = {}
         self._started = time.monotonic()
         self._memory = self._peak = 0
 
@@ -79,6 +84,9 @@ class LiveTable:
 
     def note(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False)
+
+    def count(self, component: str, stage: Stage, done: int, of: int) -> None:
+        self._counts[component, stage] = f"{done} of {of}, "
 
     def memory(self, used: int) -> None:
         self._memory, self._peak = used, max(self._peak, used)
@@ -103,7 +111,7 @@ class LiveTable:
         step, since = entry
         text = str(step.state)
         if step.state is State.RUNNING:
-            text = f"{time.monotonic() - since:.0f} s ..."
+            text = f"{self._counts.get((step.component, step.stage), '')}{time.monotonic() - since:.0f} s ..."
         elif step.state is State.DONE:
             text = f"{step.seconds:.1f} s"
         return f"[{_STYLE[step.state]}]{text}[/]"

@@ -54,7 +54,7 @@ def build_artifact(
         BuildFailed: a stage failed.
         Sam3PortError: something cannot be written.
     """
-    request = replace(request, components=linked_components(), until=Stage.PACK)
+    request = replace(request, components=linked_components(), until=Stage.KERNELS)
     out = out.resolve()
     with file_errors(out):
         refuse_to_replace(out)
@@ -109,8 +109,8 @@ def _library(results: Results, key: str, store: Store, progress: Progress, log: 
         progress.step(Step(MODEL, LINK, State.CACHED))
         return found
     folder = store.begin()
-    optimised = {name: results.folder(name, Stage.OPTIMISE) for name in results.keys}
-    link_in_worker(results.request, optimised, folder, progress, log)
+    kernels = {name: results.folder(name, Stage.KERNELS) for name in results.keys}
+    link_in_worker(results.request, kernels, store, folder, progress, log)
     return store.commit(folder, key)
 
 

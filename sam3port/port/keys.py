@@ -36,19 +36,19 @@ _SOURCES: Final = {
         "tuning/rates.py",
     ),
     Stage.PACK: ("port/pack.py", "port/parameters.py"),
-    Stage.COMPILE: ("port/compile.py", "port/compiled_for.py", "machine"),
+    Stage.KERNELS: ("port/compile.py", "port/outline.py", "port/objects.py"),
+    Stage.COMPILE: ("port/compiled_for.py", "machine"),
 }
 """Our own source that a stage's result depends on, besides that of the plugins that are used."""
 
-_LINK_SOURCES: Final = (
-    *("port/entries.py", "port/link.py", "port/library.py", "port/compile.py", "port/compiled_for.py", "machine"),
-)
+_LINK_SOURCES: Final = (*("port/entries.py", "port/link.py", "port/library.py", "port/compiled_for.py", "machine"),)
 
 _VERSIONS: Final = {
     Stage.EXPORT: ("torch", "torchvision", "numpy"),
     Stage.IMPORT: ("torch", "apache-tvm", "apache-tvm-ffi"),
     Stage.OPTIMISE: ("apache-tvm", "apache-tvm-ffi"),
     Stage.PACK: ("apache-tvm", "apache-tvm-ffi"),
+    Stage.KERNELS: ("apache-tvm", "apache-tvm-ffi"),
     Stage.COMPILE: ("apache-tvm", "apache-tvm-ffi"),
 }
 
@@ -74,6 +74,7 @@ def _component_keys(request: BuildRequest, name: str, model: str) -> dict[Stage,
         Stage.IMPORT: _converters(request),
         Stage.OPTIMISE: (target.identity(), *_classes(type(target))),
         Stage.PACK: (),
+        Stage.KERNELS: (),
         Stage.COMPILE: (),
     }
     keys: dict[Stage, str] = {}
@@ -86,10 +87,10 @@ def _component_keys(request: BuildRequest, name: str, model: str) -> dict[Stage,
 
 
 def link_key(request: BuildRequest, keys: Mapping[str, Mapping[Stage, str]]) -> str:
-    """The key of the library that the optimised components of ``request`` are linked to."""
+    """The key of the library that the kernels of all components of ``request`` are linked to."""
     versions = [f"{package} {importlib.metadata.version(package)}" for package in _VERSIONS[Stage.COMPILE]]
-    optimised = [f"{name} {keys[name][Stage.OPTIMISE]}" for name in request.components]
-    return _digest("link", *versions, *map(_source, _LINK_SOURCES), *optimised)
+    kernels = [f"{name} {keys[name][Stage.KERNELS]}" for name in request.components]
+    return _digest("link", *versions, *map(_source, _LINK_SOURCES), *kernels)
 
 
 def kernels_identity() -> str:

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sam3port.port import ir
-from sam3port.port.compile import export_library
+from sam3port.port import ir, objects
+from sam3port.port.compile import link_kernels
 from sam3port.port.compiled_for import Machine, machine_of, write_machine
 from sam3port.port.link import link
-from sam3port.port.stage import OPTIMISED
+from sam3port.port.stage import CALLS, KERNELS
 
 if TYPE_CHECKING:
     from sam3port.port.request import BuildRequest
+    from sam3port.port.store import Store
 
 _LIBRARY: Final = "model.so"
 _OBJECTS: Final = "model.tar"
@@ -24,21 +25,20 @@ def model_file(machine: Machine) -> str:
     return _LIBRARY if machine.here else _OBJECTS
 
 
-def make_library(request: BuildRequest, optimised: Mapping[str, Path], folder: Path) -> None:
-    """Links and compiles the components of ``request``; leaves the library and what it was compiled for in ``folder``.
+def make_library(request: BuildRequest, kernels: Mapping[str, Path], store: Store, folder: Path) -> None:
+    """Links the components of ``request``; leaves the library and what it was compiled for in ``folder``.
 
     Args:
         request: its components are those of `sam3port.port.entries.ENTRIES`.
-        optimised: by component, where Stage OPTIMISE left it.
+        kernels: by component, where Stage KERNELS left them.
+        store: has machine code of kernels.
         folder: exists.
     """
-    import tvm
-
     target = request.build_target()
     components = {name: request.component(name) for name in request.components}
-    modules = {name: ir.load(optimised[name] / OPTIMISED) for name in components}
+    modules = {name: ir.load(kernels[name] / CALLS) for name in components}
+    made = {name: code for each in components for name, code in objects.read(kernels[each] / KERNELS).items()}
     module = link(modules, components, request.sizes(), target)
     machine = machine_of(target.target())
-    executable = tvm.compile(module, target=target.target())
-    export_library(executable, target, folder / model_file(machine))
+    link_kernels(module, made, target, store, folder / model_file(machine))
     write_machine(machine, folder)

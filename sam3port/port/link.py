@@ -27,7 +27,7 @@ def link(
     equal are kept once, whichever components they come from.
 
     Args:
-        modules: by component, from `sam3port.port.optimise.optimise`.
+        modules: by component, from `sam3port.port.optimise.optimise`, or what Stage KERNELS made of it.
         components: what they are made of: all that ``entries`` name.
         preset: the sizes they were made for.
         target: what they were optimised for.
@@ -90,7 +90,7 @@ class _Linker:
         return relax.transform.DeadCodeElimination(entries)(module)
 
     def _merge(self, name: str, module: Any) -> Any:
-        """Private functions under names of their own; those that are there already are shared."""
+        """What it calls under the same names: equal kernels have equal ones, and are shared."""
         from tvm import relax
 
         from sam3port.kernels.renaming import renamed
@@ -99,15 +99,16 @@ class _Linker:
         for variable, function in sorted(module.functions_items(), key=lambda item: str(item[0].name_hint)):
             if variable.name_hint != "main":
                 private = function.without_attr("global_symbol")
-                names[variable] = self._builder.add_func(private, f"{name}_{variable.name_hint}")
+                names[variable] = self._builder.add_func(private, str(variable.name_hint))
         main = renamed(module["main"], names)
         main = relax.Function(main.params, main.body, main.ret_ty, main.is_pure)
         return self._builder.add_func(main, name), main
 
     def _add_join(self, join: Join, parts: list[TensorSpec]) -> None:
         """A concatenation, by the target's own pipeline."""
-        import tvm
         from tvm import relax
+
+        from sam3port.kernels.naming import named_by_content
 
         if join.name in self._functions:
             return
@@ -118,8 +119,7 @@ class _Linker:
                 whole = builder.emit(relax.op.concat(variables, join.axis))
                 output = builder.emit_output(relax.Tuple([whole]))
             builder.emit_func_output(output)
-        optimised = self._target.optimise(builder.get())
-        assert isinstance(optimised, tvm.IRModule)
+        optimised = named_by_content(self._target.optimise(builder.get()))
         self._functions[join.name] = self._merge(f"join_{join.name}", alone(optimised, "main"))
 
     def _weights(self, name: str) -> list[Any]:

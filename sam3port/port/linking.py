@@ -14,16 +14,18 @@ from sam3port.port.workshop import POLL
 
 if TYPE_CHECKING:
     from sam3port.port.request import BuildRequest
+    from sam3port.port.store import Store
 
 
 def link_in_worker(
-    request: BuildRequest, optimised: Mapping[str, Path], folder: Path, progress: Progress, log_file: Path
+    request: BuildRequest, kernels: Mapping[str, Path], store: Store, folder: Path, progress: Progress, log_file: Path
 ) -> None:
     """`sam3port.port.library.make_library` in a process of its own, which does not outlive this call.
 
     Args:
         request: what is built.
-        optimised: by component, where Stage OPTIMISE left it.
+        kernels: by component, where Stage KERNELS left them.
+        store: has machine code of kernels.
         folder: gets the library.
         progress: is told what happens.
         log_file: what the process prints is appended.
@@ -39,7 +41,8 @@ def link_in_worker(
                 {
                     "kind": "link",
                     "request": request.as_json(),
-                    "optimised": {name: str(place) for name, place in optimised.items()},
+                    "kernels": {name: str(place) for name, place in kernels.items()},
+                    "store": str(store.root),
                     "folder": str(folder),
                 },
                 MODEL,

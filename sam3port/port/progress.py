@@ -46,6 +46,9 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Something worth a line."""
 
+    def count(self, component: str, stage: Stage, done: int, of: int) -> None:
+        """How many of its parts (kernels) a stage that runs has done."""
+
     def memory(self, used: int) -> None:
         """How much memory all processes of the build use now, bytes. Called a few times a second."""
 
@@ -57,6 +60,9 @@ class Silent:
         pass
 
     def note(self, text: str) -> None:
+        pass
+
+    def count(self, component: str, stage: Stage, done: int, of: int) -> None:
         pass
 
     def memory(self, used: int) -> None:

@@ -97,6 +97,11 @@ class Results:
         entry = self._entries.get((name, Stage.EXPORT))
         return (entry / EXPORTED).stat().st_size if entry is not None else 0
 
+    @property
+    def store(self) -> Store:
+        """What keeps results."""
+        return self._store
+
     def room(self) -> int:
         """Bytes that are free where results are written."""
         return shutil.disk_usage(self._store.root).free

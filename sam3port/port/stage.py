@@ -19,8 +19,10 @@ class Stage(StrEnum):
     """The target's pipeline: kernels, fusion, packing of weights: ``optimised.json``."""
     PACK = "pack"
     """The weights as the kernels want them: ``params.safetensors``."""
+    KERNELS = "kernels"
+    """Machine code of each kernel, ``kernels.tar``, and what calls them by name, ``calls.json``."""
     COMPILE = "compile"
-    """Machine code: ``lib.so``."""
+    """All of it as one library: ``lib.so``."""
 
     @property
     def predecessor(self) -> Stage | None:
@@ -38,11 +40,14 @@ class Stage(StrEnum):
         return ORDER[: ORDER.index(self) + 1]
 
 
-ORDER: Final = (Stage.EXPORT, Stage.IMPORT, Stage.OPTIMISE, Stage.PACK, Stage.COMPILE)
+ORDER: Final = (Stage.EXPORT, Stage.IMPORT, Stage.OPTIMISE, Stage.PACK, Stage.KERNELS, Stage.COMPILE)
 
 EXPORTED: Final = "exported.pt2"
 RELAX: Final = "relax.json"
 OPTIMISED: Final = "optimised.json"
+CALLS: Final = "calls.json"
+KERNELS: Final = "kernels.tar"
+"""The kernels that can be compiled apart from each other: those of CPUs. The others are in `CALLS`."""
 LIBRARY: Final = "lib.so"
 OBJECTS: Final = "lib.tar"
 """In place of `LIBRARY`: object code for another machine's linker."""
@@ -54,6 +59,7 @@ FILES: Final[dict[Stage, tuple[str, ...]]] = {
     Stage.IMPORT: (RELAX,),
     Stage.OPTIMISE: (OPTIMISED,),
     Stage.PACK: (PARAMETERS,),
+    Stage.KERNELS: (CALLS, KERNELS),
     Stage.COMPILE: (LIBRARY,),
 }
 """Cross builds leave `OBJECTS` in place of `LIBRARY`."""

@@ -83,6 +83,10 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
         return target
 
+    def discard(self, key: str) -> None:
+        """Removes the entry of ``key``, which turned out to be damaged."""
+        _remove(self.root / key, self._writing)
+
     def clean(self, limit: float | None = None) -> None:
         """Removes what builds that were killed left, and the entries used longest ago, down to the size allowed.
 

@@ -23,6 +23,7 @@ from sam3port.errors import Sam3PortError, UsageError
 from sam3port.port.progress import LINK, MODEL
 from sam3port.port.request import BuildRequest
 from sam3port.port.stage import EXPORTED, OPTIMISED, PARAMETERS, RELAX, Stage
+from sam3port.port.store import Store
 
 if TYPE_CHECKING:
     from sam3port.components.component import Component
@@ -91,11 +92,12 @@ def _stage(component: str, stage: Stage | str, emit: Emit) -> Iterator[None]:
 
 
 def _link(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
-    """``optimised``: by component, where Stage OPTIMISE left it; ``folder``: where the library goes."""
+    """``kernels``: by component, where Stage KERNELS left them; ``store``; ``folder``: where the library goes."""
     from sam3port.port.library import make_library
 
+    kernels = {name: Path(folder) for name, folder in job["kernels"].items()}
     with _stage(MODEL, LINK, emit):
-        make_library(request, {name: Path(folder) for name, folder in job["optimised"].items()}, Path(job["folder"]))
+        make_library(request, kernels, Store(Path(job["store"])), Path(job["folder"]))
 
 
 def _described(error: Exception) -> dict[str, str]:
@@ -155,7 +157,8 @@ def _register_operators(request: BuildRequest) -> None:
 
 
 def _lower(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
-    """``component``; ``sources``: folders of stages that are there; ``folders``: where to write those that are not."""
+    """``component``; ``sources``: folders of stages that are there; ``folders``: where to write those that are not;
+    ``store``: keeps machine code."""
     from sam3port.plugins import load_plugins, switched_off
     from sam3port.port import compile as compilation
     from sam3port.port import export, ir, pack
@@ -168,6 +171,8 @@ def _lower(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
     target = request.build_target()
     _register_operators(request)
     module = None
+    held: dict[str, Any] = {}
+    """The weights, where the program was loaded for another stage: reading it takes longer than they are large."""
 
     def loaded(stage: Stage, file: str) -> Any:
         return module if module is not None else ir.load(sources[stage] / file)
@@ -176,6 +181,8 @@ def _lower(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
         with _stage(name, Stage.IMPORT, emit):
             program = export.load(sources[Stage.EXPORT] / EXPORTED)
             converters = load_plugins(switched_off(request.disable)).converters()
+            if Stage.PACK in folders:
+                held = importing.weights(program)
             module = importing.import_program(program, converters).module
             del program
             ir.save(module, folder / RELAX)
@@ -188,13 +195,24 @@ def _lower(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
     if folder := folders.get(Stage.PACK):
         with _stage(name, Stage.PACK, emit):
             module = loaded(Stage.OPTIMISE, OPTIMISED)
-            weights = importing.weights(export.load(sources[Stage.EXPORT] / EXPORTED))
-            pack.pack_parameters(module, target, weights, folder / PARAMETERS)
-            del weights
+            held = held or importing.weights(export.load(sources[Stage.EXPORT] / EXPORTED))
+            pack.pack_parameters(module, target, held, folder / PARAMETERS)
+            held = {}
+    if folder := folders.get(Stage.KERNELS):
+        with _stage(name, Stage.KERNELS, emit):
+            module = loaded(Stage.OPTIMISE, OPTIMISED)
+            report = _counter(name, Stage.KERNELS, emit)
+            compilation.compile_kernels(module, target, Store(Path(job["store"])), report, folder)
     if folder := folders.get(Stage.COMPILE):
         with _stage(name, Stage.COMPILE, emit):
-            module = loaded(Stage.OPTIMISE, OPTIMISED)
-            compilation.compile_library(module, target, folder)
+            compilation.compile_library({**sources, **folders}[Stage.KERNELS], target, folder)
+
+
+def _counter(name: str, stage: Stage, emit: Emit) -> Callable[[int, int], None]:
+    def report(done: int, count: int) -> None:
+        emit(event="count", component=name, stage=stage, done=done, of=count)
+
+    return report
 
 
 def _tuned(module: Any) -> str:

@@ -95,7 +95,8 @@ class Workshop:
             heavy_running = heavy_running or self._heavy(name)
             sources = self._results.folders(name)
             folders = {stage: self._results.begin(name, stage) for stage in stages}
-            self._give(worker, name, "lower", component=name, sources=sources, folders=folders)
+            store = str(self._results.store.root)
+            self._give(worker, name, "lower", component=name, sources=sources, folders=folders, store=store)
         return len(self._waiting) < before
 
     def _free_worker(self, log: IO[bytes]) -> Worker | None:
@@ -128,6 +129,8 @@ class Workshop:
             self._release(worker)
         elif event["event"] == "note":
             self._progress.note(event["text"])
+        elif event["event"] == "count":
+            self._progress.count(event["component"], Stage(event["stage"]), event["done"], event["of"])
         elif event["event"] == "failed" and event["component"] is None:
             self._job_failed(worker, event["error"])
         else:

@@ -18,7 +18,7 @@ from tests.cli.conftest import Program
         (("--dtype", "float8"), "cannot compute in float8\n  -> it can in float32"),
         (("--preset", "medium"), "medium"),
         (("--resolution", "1000"), "multiple of 56"),
-        (("--until", "link"), "no stage named link\n  -> the stages are export, import, optimise, pack, compile"),
+        (("--until", "link"), "no stage named link\n  -> the stages are export, import, optimise, pack, kernels, compile"),
         (("--seed", "1", "--checkpoint", "sam3.pt"), "--seed and --checkpoint exclude each other"),
         (("--checkpoint", "nowhere.pt"), "no checkpoint nowhere.pt"),
         (("--points", "0"), "--points"),
@@ -38,7 +38,7 @@ def test_help_names_the_stages_and_options(sam3port: Program) -> None:
     done = sam3port("build", "--help")
     assert done.returncode == 0
     options = ("--until", "--dump", "--checkpoint", "--points", "--no-cache")
-    for word in ("export, import, optimise, pack, compile", *options):
+    for word in ("export, import, optimise, pack, kernels, compile", *options):
         assert word in done.stdout
 
 

@@ -27,4 +27,4 @@ def test_an_unknown_stage_is_refused_with_the_known_ones() -> None:
     assert stage_named("import") is Stage.IMPORT
     with pytest.raises(UsageError, match="link") as caught:
         stage_named("link")
-    assert "export, import, optimise, pack, compile" in caught.value.remedy
+    assert "export, import, optimise, pack, kernels, compile" in caught.value.remedy
