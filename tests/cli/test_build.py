@@ -18,7 +18,10 @@ from tests.cli.conftest import Program
         (("--dtype", "float8"), "cannot compute in float8\n  -> it can in float32"),
         (("--preset", "medium"), "medium"),
         (("--resolution", "1000"), "multiple of 56"),
-        (("--until", "link"), "no stage named link\n  -> the stages are export, import, optimise, pack, kernels, compile"),
+        (
+            ("--until", "link"),
+            "no stage named link\n  -> the stages are export, import, optimise, pack, kernels, compile",
+        ),
         (("--seed", "1", "--checkpoint", "sam3.pt"), "--seed and --checkpoint exclude each other"),
         (("--checkpoint", "nowhere.pt"), "no checkpoint nowhere.pt"),
         (("--points", "0"), "--points"),
