@@ -97,8 +97,9 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
         corner = torch.maximum(boxes[best, :2], boxes[rest, :2])
         size = (torch.minimum(boxes[best, 2:], boxes[rest, 2:]) - corner).clamp(min=0)
         shared = size[:, 0] * size[:, 1]
-        # 0 / 0 of two empty boxes is NaN, which is not greater: both stay, as in torchvision.
-        alive[rest] &= ~(shared / (areas[best] + areas[rest] - shared) > iou_threshold)
+        # 0 / 0 of two empty boxes is NaN, which is not greater: both stay, as in torchvision. The quotient is float32
+        # and the threshold a double there, and they are compared as doubles.
+        alive[rest] &= ~((shared / (areas[best] + areas[rest] - shared)).double() > iou_threshold)
     return order[alive.to(order.device)]
 
 

@@ -145,3 +145,12 @@ def test_nms_keeps_what_no_better_box_covers(items: list[tuple[list[float], int]
     kept = torchvision_ops.nms(torch.tensor(boxes).reshape(-1, 4), torch.tensor(scores), threshold)
     assert kept.dtype == torch.int64
     assert kept.tolist() == plain_nms(boxes, scores, threshold)
+
+
+def test_nms_compares_in_double() -> None:
+    """An IoU of 3 / 10 is 0.300000012 in float32, which is more than 0.3: torchvision's kernel drops the box."""
+    boxes = torch.tensor([[0.0, 0.0, 6.5, 1.0], [3.5, 0.0, 10.0, 1.0]])
+    scores = torch.tensor([0.9, 0.8])
+    assert torchvision_ops.nms(boxes, scores, 0.3).tolist() == [0]
+    assert torchvision_ops.nms(boxes, scores, 0.30000002).tolist() == [0, 1]
+    assert torchvision_ops.nms(boxes.double(), scores.double(), 0.3).tolist() == [0, 1]
