@@ -16,7 +16,7 @@ from sam3port.port.errors import BuildFailed
 from sam3port.port.folder import file_errors, put_in_place
 from sam3port.port.keys import link_key
 from sam3port.port.library import model_file
-from sam3port.port.linking import link_in_worker
+from sam3port.port.linking import Linking
 from sam3port.port.manifest import describe
 from sam3port.port.progress import LINK, MODEL, Progress, State, Step
 from sam3port.port.requirements import requirements
@@ -103,15 +103,16 @@ def _files_of_artifact(folder: Path) -> set[str]:
 
 def _library(results: Results, key: str, store: Store, progress: Progress, log: Path, jobs: int | None) -> Path:
     """Has made what is missing; where the linked library lies in the store."""
-    if failures := make_missing(results, progress, log, jobs):
+    found = store.find(key)
+    folder = None if found else store.begin()
+    linking = Linking(folder, progress, log) if folder else None
+    if failures := make_missing(results, progress, log, jobs, linking):
         raise BuildFailed.of(failures, len(results.keys), log)
-    if found := store.find(key):
-        progress.step(Step(MODEL, LINK, State.CACHED))
-        return found
-    folder = store.begin()
-    kernels = {name: results.folder(name, Stage.KERNELS) for name in results.keys}
-    link_in_worker(results.request, kernels, store, folder, progress, log)
-    return store.commit(folder, key)
+    if folder:
+        return store.commit(folder, key)
+    assert found is not None
+    progress.step(Step(MODEL, LINK, State.CACHED))
+    return found
 
 
 def _fill(folder: Path, results: Results, library: Path, plan: Plan) -> None:

@@ -24,6 +24,7 @@ from sam3port.runtime.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from sam3port.patching.plan import Plan
+    from sam3port.port.linking import Linking
     from sam3port.port.stage import Stage
 
 __all__ = ["BuildFailed", "build", "default_store"]
@@ -83,16 +84,18 @@ def prepare(request: BuildRequest, progress: Progress) -> tuple[Plan, dict[str, 
     return plan, stage_keys(request, plan)
 
 
-def make_missing(results: Results, progress: Progress, log_file: Path, jobs: int | None) -> dict[str, str]:
-    """Looks for what is there, has the rest made.
+def make_missing(
+    results: Results, progress: Progress, log_file: Path, jobs: int | None, linking: Linking | None = None
+) -> dict[str, str]:
+    """Looks for what is there, has the rest made, and linked if ``linking`` says how.
 
     Returns:
         What went wrong, by component.
     """
     for name, stage in results.look():
         progress.step(Step(name, stage, State.CACHED))
-    workshop = Workshop(results, progress, log_file, jobs or min(2, usable_cpus()))
-    if results.missing():
+    workshop = Workshop(results, progress, log_file, jobs or min(2, usable_cpus()), linking)
+    if results.missing() or linking is not None:
         workshop.run()
     results.finish()
     return workshop.failures

@@ -1,78 +1,53 @@
-"""Has a worker process link the components, and shows how it goes."""
+"""The last job of an artifact's build, for a worker process: links the components, and shows how it goes."""
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from sam3port.port.errors import BuildFailed, see_log
 from sam3port.port.processes import Worker, last_lines
 from sam3port.port.progress import LINK, MODEL, Progress, State, Step
-from sam3port.port.workshop import POLL
+from sam3port.port.results import Results
+from sam3port.port.stage import Stage
 
-if TYPE_CHECKING:
-    from sam3port.port.request import BuildRequest
-    from sam3port.port.store import Store
-
-
-def link_in_worker(
-    request: BuildRequest, kernels: Mapping[str, Path], store: Store, folder: Path, progress: Progress, log_file: Path
-) -> None:
-    """`sam3port.port.library.make_library` in a process of its own, which does not outlive this call.
-
-    Args:
-        request: what is built.
-        kernels: by component, where Stage KERNELS left them.
-        store: has machine code of kernels.
-        folder: gets the library.
-        progress: is told what happens.
-        log_file: what the process prints is appended.
-
-    Raises:
-        BuildFailed: it cannot be linked.
-    """
-    events: queue.Queue[tuple[Worker, dict[str, Any] | None]] = queue.Queue()
-    with log_file.open("ab") as log:
-        worker = Worker(events, log)
-        try:
-            worker.send(
-                {
-                    "kind": "link",
-                    "request": request.as_json(),
-                    "kernels": {name: str(place) for name, place in kernels.items()},
-                    "store": str(store.root),
-                    "folder": str(folder),
-                },
-                MODEL,
-            )
-            _follow(worker, events, progress, log_file)
-        finally:
-            worker.end()
+KIND: Final = "link"
 
 
-def _follow(
-    worker: Worker, events: queue.Queue[tuple[Worker, dict[str, Any] | None]], progress: Progress, log_file: Path
-) -> None:
-    while True:
-        progress.memory(worker.memory())
-        try:
-            _, event = events.get(timeout=POLL)
-        except queue.Empty:
-            continue
+class Linking:
+    """`sam3port.port.library.make_library` in a worker."""
+
+    def __init__(self, folder: Path, progress: Progress, log_file: Path) -> None:
+        """
+        Args:
+            folder: gets the library.
+            progress: is told what happens.
+            log_file: has what workers print.
+        """
+        self._folder, self._progress, self._log_file = folder, progress, log_file
+
+    def job(self, results: Results) -> dict[str, Any]:
+        """What the worker is told besides the request, once all components have their kernels."""
+        kernels = {name: str(results.folder(name, Stage.KERNELS)) for name in results.keys}
+        return {"kernels": kernels, "store": str(results.store.root), "folder": str(self._folder)}
+
+    def hear(self, worker: Worker, event: dict[str, Any] | None) -> None:
+        """An event of the worker that links; None: it ended before it was done.
+
+        Raises:
+            BuildFailed: it cannot be linked.
+        """
         if event is None:
-            said = last_lines(log_file)
-            _failed(progress, worker.fate() + (f"; the last it said: {said}" if said else ""), see_log(log_file))
+            said = last_lines(self._log_file)
+            self._failed(worker.fate() + (f"; the last it said: {said}" if said else ""))
         elif event["event"] == "failed":
-            _failed(progress, event["error"]["problem"], event["error"]["remedy"] or see_log(log_file))
+            self._failed(event["error"]["problem"], event["error"]["remedy"])
         elif event["event"] == "start":
-            progress.step(Step(MODEL, LINK, State.RUNNING))
+            self._progress.step(Step(MODEL, LINK, State.RUNNING))
         elif event["event"] == "done":
-            progress.step(Step(MODEL, LINK, State.DONE, event["seconds"], worker.peak))
-            return
+            worker.memory()
+            self._progress.step(Step(MODEL, LINK, State.DONE, event["seconds"], worker.peak))
 
-
-def _failed(progress: Progress, problem: str, remedy: str) -> None:
-    progress.step(Step(MODEL, LINK, State.FAILED))
-    raise BuildFailed(f"the components cannot be linked: {problem}", remedy)
+    def _failed(self, problem: str, remedy: str = "") -> None:
+        self._progress.step(Step(MODEL, LINK, State.FAILED))
+        raise BuildFailed(f"the components cannot be linked: {problem}", remedy or see_log(self._log_file))

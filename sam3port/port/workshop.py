@@ -1,4 +1,5 @@
-"""Has worker processes make what is missing: one exports from one model, others lower what is exported meanwhile."""
+"""Has worker processes make what is missing: one exports from one model, others lower what is exported meanwhile, one
+links what they left."""
 
 from __future__ import annotations
 
@@ -8,13 +9,16 @@ from typing import IO, Any, Final
 
 from sam3port.errors import UsageError
 from sam3port.port.errors import BuildFailed, see_log
+from sam3port.port.linking import KIND, Linking
 from sam3port.port.processes import Worker, last_lines
-from sam3port.port.progress import Progress, State, Step
+from sam3port.port.progress import MODEL, Progress, State, Step
 from sam3port.port.results import Results
 from sam3port.port.stage import Stage
 
 _HEAVY: Final = 400 * 2**20
 """Bytes of an exported program from which on only one such component is lowered at a time."""
+_GROWN: Final = 2**30
+"""Bytes of memory from which on a process is ended when it is done with its job. One has 450 MiB before the first."""
 POLL: Final = 0.2
 """Seconds between two looks at the memory that is used."""
 _LITTLE_ROOM: Final = 2**20
@@ -27,18 +31,21 @@ _WARM: Final = "(warm)"
 class Workshop:
     """The processes of one build."""
 
-    def __init__(self, results: Results, progress: Progress, log_file: Path, jobs: int) -> None:
+    def __init__(
+        self, results: Results, progress: Progress, log_file: Path, jobs: int, linking: Linking | None = None
+    ) -> None:
         """
         Args:
             results: where everything comes from and goes to.
             progress: is told what happens.
             log_file: gets what the processes print.
             jobs: how many processes work at a time.
+            linking: what is to be done in the end, unless something failed.
         """
         self.failures: dict[str, str] = {}
         """What went wrong, by component."""
         self._results, self._progress = results, progress
-        self._log_file, self._jobs = log_file, jobs
+        self._log_file, self._jobs, self._linking = log_file, jobs, linking
         self._events: queue.Queue[tuple[Worker, dict[str, Any] | None]] = queue.Queue()
         self._workers: list[Worker] = []
         self._waiting = results.missing()
@@ -49,13 +56,17 @@ class Workshop:
         """Works until nothing is missing, or cannot be made. No process is left, however this ends.
 
         Raises:
-            UsageError, BuildFailed: not even the model can be built.
+            UsageError, BuildFailed: not even the model can be built, or the components cannot be linked.
         """
         with self._log_file.open("wb") as log:
             try:
                 self._start_export(log)
                 while self._start_lowering(log) or self._busy():
                     self._hear_one()
+                if self._linking is not None and not self.failures and (worker := self._free_worker(log)):
+                    self._give(worker, MODEL, KIND, **self._linking.job(self._results))
+                    while self._busy():
+                        self._hear_one()
             finally:
                 for worker in self._workers:
                     worker.end()
@@ -122,7 +133,9 @@ class Workshop:
         self._measure()
         if worker not in self._workers:
             return  # ended by `_release`
-        if event is None:
+        if worker.busy_with == MODEL and self._linking is not None and (event is None or event["event"] != "finished"):
+            self._linking.hear(worker, event)
+        elif event is None:
             self._workers.remove(worker)
             self._died(worker)
         elif event["event"] == "finished":
@@ -157,8 +170,8 @@ class Workshop:
 
     def _release(self, worker: Worker) -> None:
         """A worker is done with its job. One that has grown is ended, so that its memory is given back."""
-        job, worker.busy_with = worker.busy_with, None
-        if job == _EXPORT or (job is not None and self._heavy(job)):
+        worker.busy_with = None
+        if worker.memory() > _GROWN:
             self._workers.remove(worker)
             worker.end()
 
