@@ -21,16 +21,24 @@ SAM3PORT = Path(sys.executable).parent / "sam3port"
 """The program, not `python -m`, which puts the working folder on its own path."""
 STRANGE = "my phötos 写真 (1)"
 COMPONENT = ("scoring_head", "--preset", "tiny")
+NOWHERE = "http://127.0.0.1:9"
+PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+WITHOUT_NETWORK = {"PIP_INDEX_URL": NOWHERE, **dict.fromkeys(PROXIES, NOWHERE)}
+"""Nobody is asked for anything once upstream is there. How fetching it fails: tests/upstream/test_registry.py."""
 Ended = subprocess.CompletedProcess[str]
 posix = pytest.mark.skipif(os.name == "nt", reason="as POSIX systems have it")
 
 
 class Place:
-    """A folder with a strange name and stray modules, whose temporary files and cache lie in such folders, too."""
+    """A folder with a strange name and stray modules, on a machine without network.
+
+    Its temporary files and cache lie in strange folders, too.
+    """
 
     def __init__(self, folder: Path, upstream: Path) -> None:
         self.folder = hostile_folder(folder / STRANGE)
         self.environment = {
+            **WITHOUT_NETWORK,
             "SAM3PORT_UPSTREAM": str(upstream),
             "SAM3PORT_CACHE": str(folder / f"cache of {STRANGE}"),
             "TMPDIR": str(folder / f"temporary {STRANGE}"),
@@ -102,9 +110,8 @@ def test_a_search_among_stray_modules(place: Place) -> None:
     pytest.importorskip("cloudpickle")
     pytest.importorskip("tornado")
     database = place.folder / "tuned ü.jsonl"
-    place.passes(
-        "tune", "scoring_head", "--preset", "tiny", "--workloads", "1", "--trials", "1", "--database", database.name
-    )
+    words = ("--workloads", "1", "--trials", "1", "--database", database.name)
+    place.passes("tune", *COMPONENT, *words)
     assert database.is_file()
 
 
@@ -119,10 +126,21 @@ def test_an_artifact_among_stray_modules(place: Place, tiny_artifact: Path) -> N
 
 
 @posix
-@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"}], ids=str)
-def test_in_the_simplest_locale(place: Place, locale: dict[str, str]) -> None:
-    """Python takes names for UTF-8 there."""
-    place.passes("build", *COMPONENT, "--out", "ö", LANG=None, **locale)
+@pytest.mark.parametrize("streams", ["", "<&- >&- 2>&-"], ids=["no terminal", "no streams"])
+def test_by_a_daemon(place: Place, streams: str) -> None:
+    """Without home, terminal and locale, for itself alone. The system's list of users names a home."""
+    script = f'umask 077; exec setsid "$0" "$@" {streams}'
+    words = ("build", *COMPONENT, "--out", "ö")
+    place.passes(*words, prefix=("sh", "-c", script), LC_ALL="C", LANG=None, HOME=None, XDG_CACHE_HOME=None)
+    out = place.folder / "ö"
+    assert (out / "scoring_head").is_dir() and out.stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(out)
+
+
+@posix
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_closed_stream(place: Place, closed: str) -> None:
+    place.passes("patches", prefix=("sh", "-c", f'exec "$0" "$@" {closed}'))
 
 
 @posix
@@ -134,7 +152,7 @@ def test_where_names_are_ascii(place: Place, tmp_path: Path) -> None:
     plain = Place(tmp_path, Path(place.environment["SAM3PORT_UPSTREAM"]))
     plain.folder, plain.environment["SAM3PORT_CACHE"] = tmp_path, str(tmp_path)
     plain.environment["TMPDIR"] = str(tmp_path)
-    plain.passes("apply-patches", **ascii_names)
+    plain.passes("patches", **ascii_names)
     plain.complains("segment", "x.png", "--text", "ö", status=2, problem="ascii", remedy="PYTHONUTF8=1", **ascii_names)
 
 
@@ -143,12 +161,6 @@ def test_names_that_are_not_utf_8(place: Place) -> None:
     name = os.fsdecode(b"\xff")
     words = ("build", *COMPONENT, "--out", name)
     place.complains(*words, status=2, problem="'\\udcff' is not utf-8", remedy="rename it")
-
-
-@posix
-def test_without_home(place: Place) -> None:
-    """The system's list of users names one."""
-    place.passes("build", *COMPONENT, "--out", "without home", HOME=None, XDG_CACHE_HOME=None)
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +187,6 @@ def test_an_unknown_user_in_a_home_that_cannot_be_written(
     home.mkdir()
     home.chmod(0o555)
     options: dict[str, Any] = {"prefix": nobody, "HOME": str(home), "XDG_CACHE_HOME": None}
-    place.passes("apply-patches", **options)
     place.passes("build", *COMPONENT, "--out", "unknown user", **options)
     options["SAM3PORT_CACHE"] = None
     cannot = f"the cache cannot be written: {home}"
@@ -195,7 +206,6 @@ def no_cache(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def test_a_cache_that_cannot_be_written(place: Place, no_cache: Path, tiny_artifact: Path) -> None:
-    place.passes("doctor", SAM3PORT_CACHE=str(no_cache))
     words = ("build", *COMPONENT)
     cannot = f"the cache cannot be written: {no_cache}"
     place.complains(*words, status=2, problem=cannot, remedy="SAM3PORT_CACHE", SAM3PORT_CACHE=str(no_cache))
@@ -217,28 +227,8 @@ def test_a_disk_error_that_nobody_foresaw(place: Place) -> None:
 
 
 @posix
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_and_no_terminal(place: Place, closed: str) -> None:
-    place.passes("build", *COMPONENT, "--out", "closed", prefix=("sh", "-c", f'exec setsid "$0" "$@" {closed}'))
-
-
-@posix
-def test_files_for_the_user_alone(place: Place) -> None:
-    place.passes("build", *COMPONENT, "--out", "private", prefix=("sh", "-c", 'umask 077; exec "$0" "$@"'))
-    assert (place.folder / "private").stat().st_mode & 0o777 == 0o700
-
-
-@posix
 def test_a_working_folder_that_was_removed(place: Place, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     prefix = ("sh", "-c", f'cd "{gone}" && rmdir "{gone}" && exec "$0" "$@"')
     place.complains("doctor", status=2, problem="working folder does not exist", remedy="go to", prefix=prefix)
-
-
-def test_without_network(place: Place) -> None:
-    """Nobody is asked for anything once upstream is there. How fetching that fails: tests/upstream/test_registry.py."""
-    nowhere = "http://127.0.0.1:9"
-    closed = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), nowhere)
-    words = ("build", *COMPONENT, "--no-cache", "--until", "export", "--out", "offline")
-    place.passes(*words, PIP_INDEX_URL=nowhere, HF_HUB_OFFLINE=None, **closed)
