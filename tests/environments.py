@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import filelock
@@ -70,3 +73,27 @@ def runtime_programs(tmp_path_factory: pytest.TempPathFactory, sam3port_wheel: P
 def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+def interpreters() -> dict[tuple[int, ...], str]:
+    """CPython's releases that are to be had here, with their programs: on PATH, beside them, and those of pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    folders = [*os.environ.get("PATH", "").split(os.pathsep), "/usr/bin", "/usr/local/bin"]
+    programs = {Path(folder) / f"python3.{minor}" for folder in folders if folder for minor in range(11, 20)}
+    programs |= {Path(sys.executable), *pyenv.glob("versions/3.*/bin/python")}
+    say = "import sys; print(sys.implementation.name, *sys.version_info[:3], sys.version_info.releaselevel)"
+    found = {}
+    for program in sorted(programs):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            asked = subprocess.run([str(program), "-c", say], capture_output=True, text=True, timeout=30)
+            name, *version, level = asked.stdout.split() or ["none", "alpha"]
+            if (asked.returncode, name, level) == (0, "cpython", "final"):
+                found[tuple(map(int, version))] = str(program)
+    return found
+
+
+def supported_pythons() -> list[tuple[int, ...]]:
+    """What pyproject.toml's classifiers name, oldest first: (3, 11), ..."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = (re.fullmatch(r"Programming Language :: Python :: (3)\.(\d+)", each) for each in project["classifiers"])
+    return sorted((int(match[1]), int(match[2])) for match in named if match)
