@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ from sam3port.errors import Sam3PortError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
+    from rich.console import Console
 
 TEXT: Final = "astronaut"
 BOX: Final = "100,10,310,240"
@@ -28,14 +30,17 @@ _OBJECTS: Final = 3
 @click.option("--preset", default="tiny", show_default=True, metavar="NAME", help="Sizes of the model: tiny or full.")
 @mcpu_option
 @click.option("--again", is_flag=True, help="Verify again, also when nothing has changed since it passed.")
+@click.option("--no-verify", is_flag=True, help="Only apply the patches, build and segment.")
 @click.pass_context
 @needs("build")
-def demo(context: click.Context, out: Path, preset: str, mcpu: str | None, again: bool) -> int:
+def demo(context: click.Context, out: Path, preset: str, mcpu: str | None, again: bool, no_verify: bool) -> int:
     """Do everything once, by the commands that you would give: apply the patches, build, segment, verify.
 
     Upstream is fetched if it is not there, weights come from a seed. Exit status 1 when the port's numbers are not
     upstream's.
     """
+    if again and no_verify:
+        raise UsageError("--again and --no-verify exclude each other", "give one of them")
     from sam3port.cli.console import output
     from sam3port.cli.demo_parity import Parity
 
@@ -59,6 +64,12 @@ def demo(context: click.Context, out: Path, preset: str, mcpu: str | None, again
     asked = ("--text", TEXT, "--box", BOX, "--threshold", f"{lowest:.4f}", "--out", str(segmented))
     _must(command("segment", str(photograph), "--artifact", str(artifact), *asked), "segment")
     console.print(f"The threshold {lowest:.4f} was chosen to keep {_OBJECTS} objects: weights from a seed know none.")
+    overlay, annotations = segmented / f"{TEXT}.overlay.png", segmented / "annotations.json"
+    wrote = (artifact, photograph, overlay, annotations)
+    if no_verify:
+        _list(console, wrote)
+        console.print("Its numbers were not compared with upstream's (without --no-verify they are).")
+        return 0
     failed = 0
     if again or not parity.known():
         parity.forget()
@@ -71,14 +82,17 @@ def demo(context: click.Context, out: Path, preset: str, mcpu: str | None, again
     else:
         console.print("\nVerified before, and nothing has changed since (--again verifies again).")
     table, passed = parity.table()
-    overlay, annotations = segmented / f"{TEXT}.overlay.png", segmented / "annotations.json"
-    console.print("\nWrote")
-    for file in (artifact, photograph, overlay, annotations, parity.folder):
-        console.print(f"  {file}", markup=False, highlight=False, soft_wrap=True)
+    _list(console, (*wrote, parity.folder))
     console.print(table)
     passed = passed and not failed
     console.print("The port's numbers are upstream's." if passed else "The port's numbers are NOT upstream's.")
     return 0 if passed else 1
+
+
+def _list(console: Console, files: Iterable[Path]) -> None:
+    console.print("\nWrote")
+    for file in files:
+        console.print(f"  {file}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _known(context: click.Context, name: str) -> click.Command:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import typing
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sam3port.components.component import Arrays
 
@@ -39,9 +40,29 @@ def load(file: Path) -> ExportedProgram:
     """What `save` wrote."""
     import torch
 
-    with quiet():
+    with quiet(), _remembered_type_hints():
         program: ExportedProgram = torch.export.load(file)
     return program
+
+
+@contextlib.contextmanager
+def _remembered_type_hints() -> Iterator[None]:
+    """torch 2.13 asks anew, for each of 10,000 objects in a program, which types its class's fields have: half of the
+    time that reading takes."""
+    asked = typing.get_type_hints
+    known: dict[Any, dict[str, Any]] = {}
+
+    def remembered(of: Any, *arguments: Any, **options: Any) -> dict[str, Any]:
+        key = (of, tuple(map(id, arguments)), tuple((name, id(value)) for name, value in options.items()))
+        if key not in known:
+            known[key] = asked(of, *arguments, **options)
+        return known[key]
+
+    typing.get_type_hints = remembered  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        typing.get_type_hints = asked
 
 
 @contextlib.contextmanager

@@ -314,7 +314,7 @@ def test_a_patch_that_is_off_makes_the_stage_that_needs_it_fail(builder: Builder
     assert "complex" in done.stderr
 
 
-@pytest.mark.parametrize("stage", [Stage.OPTIMISE, Stage.PACK, Stage.COMPILE])
+@pytest.mark.parametrize("stage", [Stage.OPTIMISE, Stage.PACK, Stage.KERNELS, Stage.COMPILE])
 def test_a_stage_runs_alone_from_what_the_one_before_left(prepared: Builder, stage: Stage) -> None:
     before = stage.predecessor
     assert before is not None
