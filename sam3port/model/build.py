@@ -115,14 +115,19 @@ def _leave_autocast(model: Any) -> None:
 def _undisturbed() -> Iterator[None]:
     """Keeps torch's random state; keeps warnings about CUDA and 20 s of random numbers out of the build."""
     import torch
+    from torch.nn import init
     from torch.overrides import TorchFunctionMode
 
     random = {torch.Tensor.uniform_, torch.Tensor.normal_, torch.Tensor.erfinv_}
+    # These ask the mode themselves, and what they call no longer does.
+    whole = {init.uniform_, init.normal_, init.kaiming_uniform_}
 
     class NoInitialisation(TorchFunctionMode):
         """What `nn.init` and timm's trunc_normal_ draw would be overwritten."""
 
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func in whole:
+                return kwargs["tensor"]
             return args[0] if func in random else func(*args, **(kwargs or {}))
 
     with ExitStack() as stack:
