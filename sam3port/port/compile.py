@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,26 @@ if TYPE_CHECKING:
     from sam3port.targets.target import BuildTarget
 
 
-def compile_kernels(module: Any, target: BuildTarget, store: Store, report: objects.Report, folder: Path) -> None:
+@dataclass(frozen=True)
+class Compiled:
+    """Functions and the machine code of the kernels that they call."""
+
+    calls: Any
+    """Relax functions that call kernels by name; with kernels in it where these are not compiled apart."""
+    kernels: Mapping[str, bytes]
+    """Object files by the kernels' names."""
+
+    @classmethod
+    def read(cls, folder: Path) -> Compiled:
+        """What `compile_kernels` left.
+
+        Raises:
+            Sam3PortError: a file is absent or damaged.
+        """
+        return cls(ir.load(folder / CALLS), objects.read(folder / KERNELS))
+
+
+def compile_kernels(module: Any, target: BuildTarget, store: Store, report: objects.Report, folder: Path) -> Compiled:
     """Compiles all kernels that ``main`` calls; leaves `CALLS` and `KERNELS` in ``folder``.
 
     Args:
@@ -28,15 +48,15 @@ def compile_kernels(module: Any, target: BuildTarget, store: Store, report: obje
         report: is told how far it is.
         folder: exists.
     """
-    calls, made = _apart(alone(module, "main"), ["main"], target, store, report)
-    ir.save(calls, folder / CALLS)
-    objects.write(folder / KERNELS, made)
+    compiled = _apart(alone(module, "main"), ["main"], target, store, report)
+    ir.save(compiled.calls, folder / CALLS)
+    objects.write(folder / KERNELS, compiled.kernels)
+    return compiled
 
 
-def compile_library(kernels: Path, target: BuildTarget, folder: Path) -> None:
-    """Makes the library of `library_name` in ``folder``, beside what it is for, of what `compile_kernels` left."""
-    made = objects.read(kernels / KERNELS)
-    export_library(ir.load(kernels / CALLS), made, target, folder / library_name(target.target()))
+def compile_library(compiled: Compiled, target: BuildTarget, folder: Path) -> None:
+    """Makes the library of `library_name` in ``folder``, beside what it is for."""
+    export_library(compiled, target, folder / library_name(target.target()))
     write_machine(machine_of(target.target()), folder)
 
 
@@ -58,23 +78,21 @@ def link_kernels(module: Any, made: Mapping[str, bytes], target: BuildTarget, st
     from tvm import relax
 
     entries = [str(name.name_hint) for name, each in module.functions_items() if isinstance(each, relax.Function)]
-    calls, own = _apart(module, entries, target, store, lambda _done, _all: None)
-    export_library(calls, {**made, **own}, target, file)
+    own = _apart(module, entries, target, store, lambda _done, _all: None)
+    export_library(Compiled(own.calls, {**made, **own.kernels}), target, file)
 
 
-def _apart(
-    module: Any, entries: list[str], target: BuildTarget, store: Store, report: objects.Report
-) -> tuple[Any, dict[str, bytes]]:
-    """``module`` with calls of kernels by name, and these kernels' machine code; all as it is where that cannot be."""
+def _apart(module: Any, entries: list[str], target: BuildTarget, store: Store, report: objects.Report) -> Compiled:
+    """``module`` with its kernels compiled apart; as it is where that cannot be."""
     if not objects.compiles_apart(target):
-        return module, {}
+        return Compiled(module, {})
     from sam3port.port.outline import outline
 
     calls, kernels = outline(module, entries)
-    return calls, objects.Objects(target, store).compile(kernels, report)
+    return Compiled(calls, objects.Objects(target, store).compile(kernels, report))
 
 
-def export_library(calls: Any, made: Mapping[str, bytes], target: BuildTarget, file: Path) -> None:
+def export_library(compiled: Compiled, target: BuildTarget, file: Path) -> None:
     """Links functions and kernels.
 
     Raises:
@@ -84,12 +102,12 @@ def export_library(calls: Any, made: Mapping[str, bytes], target: BuildTarget, f
 
     from sam3port.port.outline import executable
 
-    compiled = executable if objects.compiles_apart(target) else tvm.compile
-    made_of = compiled(calls, target.target())
+    make = executable if objects.compiles_apart(target) else tvm.compile
+    made = make(compiled.calls, target.target())
     try:
         with tempfile.TemporaryDirectory(prefix="sam3port-link-") as folder:
-            objects.attach(made_of, made, Path(folder))
-            target.export(made_of, file)
+            objects.attach(made, compiled.kernels, Path(folder))
+            target.export(made, file)
     except Sam3PortError:
         raise
     except RuntimeError as error:

@@ -13,7 +13,7 @@ from tvm import relax
 from sam3port.errors import Sam3PortError
 from sam3port.kernels.naming import named_by_content
 from sam3port.port import objects
-from sam3port.port.compile import compile_kernels, compile_library
+from sam3port.port.compile import Compiled, compile_kernels, compile_library
 from sam3port.port.objects import Objects
 from sam3port.port.outline import outline
 from sam3port.port.stage import CALLS, KERNELS, LIBRARY
@@ -83,14 +83,13 @@ def test_the_library_is_the_same_from_either_end_and_from_the_store(tmp_path: Pa
         folder = tmp_path / str(number)
         folder.mkdir()
         compile_kernels(named_by_content(small()), TARGET, store, quiet, folder)
-        compile_library(folder, TARGET, folder)
+        compile_library(Compiled.read(folder), TARGET, folder)
         libraries.append([(folder / name).read_bytes() for name in (CALLS, KERNELS, LIBRARY)])
     assert libraries[0] == libraries[1] == libraries[2]
 
 
 def test_it_computes_what_tvm_makes_of_the_whole_and_checks_what_comes_in(store: Store, tmp_path: Path) -> None:
-    compile_kernels(named_by_content(small()), TARGET, store, quiet, tmp_path)
-    compile_library(tmp_path, TARGET, tmp_path)
+    compile_library(compile_kernels(named_by_content(small()), TARGET, store, quiet, tmp_path), TARGET, tmp_path)
     library = tvm.runtime.load_module(str(tmp_path / LIBRARY))
     main = relax.VirtualMachine(library, tvm.cpu())["main"]
     for found, wanted in zip(main(tvm.runtime.tensor(X)), expected(X), strict=True):
@@ -102,8 +101,7 @@ def test_it_computes_what_tvm_makes_of_the_whole_and_checks_what_comes_in(store:
 
 
 def test_reshapes_that_are_views_are_not_compiled(store: Store, tmp_path: Path) -> None:
-    compile_kernels(named_by_content(small()), TARGET, store, quiet, tmp_path)
-    compile_library(tmp_path, TARGET, tmp_path)
+    compile_library(compile_kernels(named_by_content(small()), TARGET, store, quiet, tmp_path), TARGET, tmp_path)
     content = (tmp_path / LIBRARY).read_bytes()
     assert b"__tvm_ffi_scaled" in content
     assert b"__tvm_ffi_reshape" not in content
