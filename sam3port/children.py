@@ -12,7 +12,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Final
 
 from sam3port.errors import Sam3PortError
@@ -64,7 +64,11 @@ def run(
 
 
 def start(
-    module: str, *arguments: str, log: IO[str] | IO[bytes], environment: Mapping[str, str] | None = None
+    module: str,
+    *arguments: str,
+    log: IO[str] | IO[bytes],
+    environment: Mapping[str, str] | None = None,
+    interpreter: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
     """Starts ``python -m MODULE ARGUMENTS``, to talk with in lines of UTF-8 through its ``stdin`` and ``stdout``.
 
@@ -75,13 +79,15 @@ def start(
         arguments: of the command line.
         log: an open file that gets what it prints to standard error.
         environment: what differs from this process's environment.
+        interpreter: another Python than this one, its command and first arguments: an emulated one, for example. It
+            finds its modules itself.
 
     Raises:
         CannotStart: there is no process.
     """
-    with _starting():
+    with _starting(interpreter):
         return subprocess.Popen(
-            _command(module, *arguments),
+            [*interpreter, *_module(module, *arguments)] if interpreter else _command(module, *arguments),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -119,7 +125,11 @@ def _command(module: str, *arguments: str) -> list[str]:
             "this Python does not know where its program is (sys.executable is empty), so it can start no process",
             "call sam3port from an ordinary interpreter",
         )
-    return [sys.executable, *_options(), "-P", "-m", module, *arguments]
+    return [sys.executable, *_options(), *_module(module, *arguments)]
+
+
+def _module(module: str, *arguments: str) -> list[str]:
+    return ["-P", "-m", module, *arguments]
 
 
 def _options() -> list[str]:
@@ -149,11 +159,12 @@ def _set(variables: Mapping[str, str | None]) -> None:
 
 
 @contextlib.contextmanager
-def _starting() -> Iterator[None]:
+def _starting(interpreter: Sequence[str] = ()) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        program = interpreter[0] if interpreter else sys.executable
         raise CannotStart(
-            f"Python cannot be started ({sys.executable}): {error.strerror or error}",
+            f"Python cannot be started ({program}): {error.strerror or error}",
             "see which limits the system has for processes and memory (ulimit -a)",
         ) from error

@@ -179,11 +179,20 @@ def upstream_python(upstream_source: Upstream, tmp_path: Path) -> RunPython:
 def tiny_artifact(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstream) -> Path:
     """What ``sam3port build --preset tiny`` makes: one for all tests and workers. Not to be written to: copy it."""
     assert upstream_source.pinned
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny_artifact"
+    return tiny_built_with(shared_folder(tmp_path_factory) / "tiny_artifact")
+
+
+def tiny_built_with(folder: Path, *options: str) -> Path:
+    """``folder``, an artifact of ``sam3port build --preset tiny OPTIONS``; the first who asks makes it."""
     with filelock.FileLock(folder.with_suffix(".lock")):
         if not folder.exists():  # it appears by a rename
-            command = [sys.executable, "-m", "sam3port", "build", "--preset", "tiny", "--out", str(folder)]
+            command = [sys.executable, "-m", "sam3port", "build", "--preset", "tiny", *options, "--out", str(folder)]
             built = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=1200)
             assert built.returncode == 0, built.stderr
     return folder
+
+
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """One for all of xdist's workers."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base

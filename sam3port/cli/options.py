@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
+
+from sam3port.errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,9 +78,29 @@ def mcpu_option(function: F) -> F:
     )(function)
 
 
+def runner_option(function: F) -> F:
+    """``--runner COMMAND``: the interpreter that runs what is built for another machine, as a tuple of words."""
+    return click.option(
+        "--runner",
+        callback=_words,
+        metavar="COMMAND",
+        help="The Python that runs what was built, for another machine: an emulator's, with its arguments.",
+    )(function)
+
+
 def given(**options: str | None) -> dict[str, str]:
     """The options that were given."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _words(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    try:
+        words = () if value is None else tuple(shlex.split(value, posix=os.name == "posix"))
+    except ValueError as error:
+        raise UsageError(f"--runner {value}: {error}", "write it as in a shell") from None
+    if value is not None and not words:
+        raise UsageError("--runner is empty", "name a Python interpreter, or leave it away")
+    return words
 
 
 def _split(_ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sam3port.cli.options import disable_option, given, needs, target_options, upstream_option
+from sam3port.cli.options import disable_option, given, needs, runner_option, target_options, upstream_option
 from sam3port.cli.verify_command import command, words
 from sam3port.cli.verify_end_to_end import OPTIONS, end_to_end_options, refuse_alone, verify_end_to_end
 from sam3port.cli.verify_table import print_proof
@@ -33,6 +34,7 @@ _BUILT_OPTIONS: Final = (
 @click.option("--target", default="cpu", show_default=True, metavar="NAME", help="What to compile for.")
 @click.option("--dtype", default="float32", show_default=True, metavar="TYPE", help="What to compute in.")
 @target_options
+@runner_option
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Weights from a seed (default: 0).")
 @click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Weights from sam3.pt.")
 @click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Most points in a prompt.")
@@ -68,6 +70,7 @@ def verify(
     keep: Path | None,
     jobs: int | None,
     no_cache: bool,
+    runner: tuple[str, ...],
     upstream: Path | None,
     disable: tuple[str, ...],
     end_to_end: bool,
@@ -81,29 +84,40 @@ def verify(
     """
     if options["seed"] is not None and options["checkpoint"] is not None:
         raise UsageError("--seed and --checkpoint exclude each other", "give one of them")
+    if runner and shutil.which(runner[0]) is None:
+        raise UsageError(f"--runner: there is no program {runner[0]}", "name a Python interpreter that is there")
     if end_to_end:
         if components or built is not None:
             named = "--built" if built is not None else ", ".join(components)
             raise UsageError(f"--end-to-end takes all of the model, not {named}", "leave that away; see --artifact")
         shown = {name: options.pop(name) for name in OPTIONS}
         request = _whole(context, shown["artifact"], options, upstream, disable)
-        request.refuse_to_run_without_device()
+        if not runner:
+            request.refuse_to_run_without_device()
         return verify_end_to_end(
-            request, words(request), **shown, report=report, keep=keep, jobs=jobs, no_cache=no_cache
+            request,
+            words(request, runner),
+            **shown,
+            report=report,
+            keep=keep,
+            jobs=jobs,
+            no_cache=no_cache,
+            runner=runner,
         )
     refuse_alone(options)
     if built is not None:
         request = _of_built(context, built, components, upstream, disable)
     else:
         request = _asked(components, options, upstream, disable)
-    request.refuse_to_run_without_device()
+    if not runner:  # which finds out itself
+        request.refuse_to_run_without_device()
     with _folder(request, built, jobs, no_cache) as folder:
-        proof = _prove(request, folder, seeds, keep)
+        proof = _prove(request, folder, seeds, keep, runner)
     print_proof(proof)
     if report is not None:
         from sam3port.verify.report import write_report
 
-        for file in write_report(proof, report, command(request, components, seeds)):
+        for file in write_report(proof, report, command(request, components, seeds, runner)):
             click.echo(f"wrote {file}", err=True)
     return 0 if proof.passed else 1
 
@@ -179,10 +193,10 @@ def _folder(request: BuildRequest, built: Path | None, jobs: int | None, no_cach
         yield folder
 
 
-def _prove(request: BuildRequest, folder: Path, seeds: int, keep: Path | None) -> Proof:
+def _prove(request: BuildRequest, folder: Path, seeds: int, keep: Path | None, runner: tuple[str, ...]) -> Proof:
     from sam3port.cli.verify_progress import show
     from sam3port.verify.proof import prove
     from sam3port.verify.runs import runs_for
 
     with show(request.components, runs_for(request.dtype)) as watcher:
-        return prove(request, folder, seeds, watcher=watcher, keep=keep)
+        return prove(request, folder, seeds, watcher=watcher, keep=keep, runner=runner)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sam3port.port.request import BuildRequest
 
 
-def command(request: BuildRequest, components: tuple[str, ...], seeds: int) -> str:
+def command(request: BuildRequest, components: tuple[str, ...], seeds: int, runner: Sequence[str] = ()) -> str:
     """The command that compares components."""
-    return shlex.join(["sam3port", "verify", *components, *words(request), "--seeds", str(seeds)])
+    return shlex.join(["sam3port", "verify", *components, *words(request, runner), "--seeds", str(seeds)])
 
 
-def words(request: BuildRequest) -> list[str]:
-    """The options that ask for the same build."""
+def words(request: BuildRequest, runner: Sequence[str] = ()) -> list[str]:
+    """The options that ask for the same build, run by ``runner``."""
     asked = ["--preset", request.preset]
     asked += ["--resolution", str(request.resolution)] if request.resolution else []
     asked += ["--target", request.target, "--dtype", request.dtype]
@@ -24,4 +26,7 @@ def words(request: BuildRequest) -> list[str]:
     for name, usual in (("points", 8), ("boxes", 8), ("prompts", 1)):
         chosen = getattr(request.capacity, name)
         asked += [f"--{name}", str(chosen)] if chosen != usual else []
+    if runner:
+        public = [Path(word).name if Path(word).is_absolute() else word for word in runner]
+        asked += ["--runner", shlex.join(public)]
     return asked + [word for name in request.disable for word in ("--disable", name)]

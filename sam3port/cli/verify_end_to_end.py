@@ -74,6 +74,7 @@ def verify_end_to_end(
     keep: Path | None,
     jobs: int | None,
     no_cache: bool,
+    runner: tuple[str, ...],
 ) -> int:
     """The exit status: 1 when anything falls short.
 
@@ -87,6 +88,7 @@ def verify_end_to_end(
         keep: where questions and answers stay.
         jobs: as for a build.
         no_cache: as for a build.
+        runner: the interpreter that opens the artifact, unless it is this one.
     """
     from sam3port.verify.end_to_end.prompts import require
     from sam3port.verify.end_to_end.proof import temporary
@@ -97,7 +99,7 @@ def verify_end_to_end(
         folder = keep or Path(stack.enter_context(temporary()))
         shown = _photographs(folder / "photographs", images, most)
         built = stack.enter_context(_artifact(request, artifact, jobs, no_cache))
-        proof = _prove(request, built, shown, folder)
+        proof = _prove(request, built, shown, folder, runner)
         _print(proof)
         if report is not None:
             from sam3port.verify.end_to_end.report import write_report
@@ -138,13 +140,15 @@ def _artifact(request: BuildRequest, artifact: Path | None, jobs: int | None, no
         yield folder / "artifact"
 
 
-def _prove(request: BuildRequest, artifact: Path, photographs: list[Photograph], folder: Path) -> Proof:
+def _prove(
+    request: BuildRequest, artifact: Path, photographs: list[Photograph], folder: Path, runner: tuple[str, ...]
+) -> Proof:
     from sam3port.cli.verify_progress import show
     from sam3port.verify.end_to_end.proof import prove
     from sam3port.verify.end_to_end.sides import sides_for
 
     with show([each.name for each in photographs], sides_for(request.dtype), "photograph") as watcher:
-        return prove(request, artifact, photographs, folder, watcher=watcher)
+        return prove(request, artifact, photographs, folder, watcher=watcher, runner=runner)
 
 
 def _print(proof: Proof) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from sam3port.machine.cpus import configure_threads
 from sam3port.port import parameters
 from sam3port.port.compiled_for import read_machine
 from sam3port.port.errors import InputError
-from sam3port.port.stage import LIBRARY, PARAMETERS, RECORD, Stage
+from sam3port.port.stage import LIBRARY, OBJECTS, PARAMETERS, RECORD, Stage
 
 
 class Compiled:
@@ -26,10 +27,11 @@ class Compiled:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Loads library and weights.
+        """Loads library and weights; object code that another machine's build left for this one is linked.
 
         Raises:
-            InputError: nothing compiled lies in ``folder``.
+            InputError: nothing compiled lies in ``folder``, or it is for another machine.
+            UsageError: it cannot be linked here.
         """
         import tvm
         from tvm import relax
@@ -43,7 +45,7 @@ class Compiled:
         read_machine(folder).require(folder)
         configure_threads()
         device = _device(folder, record)
-        self._machine = relax.VirtualMachine(tvm.runtime.load_module(str(folder / LIBRARY)), device)
+        self._machine = relax.VirtualMachine(tvm.runtime.load_module(str(_library(folder))), device)
         self._device = device
         self._weights = [self._tensor(tensor) for tensor in parameters.read(folder / PARAMETERS).values()]
 
@@ -149,6 +151,16 @@ def _device(folder: Path, record: dict[str, Any]) -> Any:
             "run it where there is one, or build for another: --target cpu",
         )
     return device
+
+
+def _library(folder: Path) -> Path:
+    """The library, linked if there is object code in its place."""
+    from sam3port.runtime.linking import linked
+
+    if (folder / LIBRARY).exists():
+        return folder / LIBRARY
+    with (folder / OBJECTS).open("rb") as stream:
+        return linked(folder / OBJECTS, hashlib.file_digest(stream, "sha256").hexdigest())
 
 
 def _spec(entry: dict[str, Any]) -> TensorSpec:

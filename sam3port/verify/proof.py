@@ -51,7 +51,13 @@ class Proof:
 
 
 def prove(
-    build: BuildRequest, built: Path, seeds: int, *, watcher: Watcher | None = None, keep: Path | None = None
+    build: BuildRequest,
+    built: Path,
+    seeds: int,
+    *,
+    watcher: Watcher | None = None,
+    keep: Path | None = None,
+    runner: Sequence[str] = (),
 ) -> Proof:
     """Compares the built components with upstream.
 
@@ -61,6 +67,7 @@ def prove(
         seeds: random inputs for each component, besides its edges.
         watcher: is told what happens.
         keep: where inputs and outputs of the runs are written and stay; None is a temporary folder.
+        runner: the interpreter of the run "compiled", command and first arguments; this one if it is empty.
 
     Raises:
         ProofError: a run cannot begin, or a component declares inputs that cannot be.
@@ -71,7 +78,7 @@ def prove(
         todo = {name: list(cases(component, build.sizes(), seeds)) for name, component in components.items()}
         files = {name: _save_all(components[name], todo[name], folder / "inputs", build) for name in components}
         proof = Proof(build, seeds)
-        proof.outcomes = _perform(build, built, folder, files, watcher or Unwatched())
+        proof.outcomes = _perform(build, built, folder, files, watcher or Unwatched(), runner)
         names = {case.key: case.name for given in todo.values() for case in given}
         for outcome in proof.outcomes.values():
             proof.failures += [replace(failure, case=names.get(failure.case, "")) for failure in outcome.failures]
@@ -100,9 +107,14 @@ def _save_all(component: Component, todo: list[Case], folder: Path, build: Build
 
 
 def _perform(
-    build: BuildRequest, built: Path, folder: Path, files: dict[str, list[Path]], watcher: Watcher
+    build: BuildRequest,
+    built: Path,
+    folder: Path,
+    files: dict[str, list[Path]],
+    watcher: Watcher,
+    runner: Sequence[str],
 ) -> dict[Run, Outcome]:
-    processes = Processes(build, built, folder, watcher)
+    processes = Processes(build, built, folder, watcher, runners={Run.COMPILED: runner} if runner else {})
 
     def perform(run: Run) -> Outcome:
         started = time.perf_counter()

@@ -105,6 +105,7 @@ class Processes:
         watcher: Watcher,
         modules: Mapping[Any, str] = MODULES,
         more: Mapping[str, Any] | None = None,
+        runners: Mapping[Any, Sequence[str]] | None = None,
     ) -> None:
         """
         Args:
@@ -114,9 +115,10 @@ class Processes:
             watcher: is told what happens.
             modules: what each run executes.
             more: what else its request says.
+            runners: of runs whose interpreter is not this one: its command and first arguments. It sees the same files.
         """
         self._build, self._built, self._folder, self._watcher = build, built, folder, watcher
-        self._modules, self._more = modules, more or {}
+        self._modules, self._more, self._runners = modules, more or {}, runners or {}
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
         self._ended = False
@@ -191,7 +193,7 @@ class Processes:
             if self._ended:
                 raise KeyboardInterrupt
             # Its input is never written to: that it ends tells the child that the proof is gone.
-            process = children.start(self._modules[run], str(request), log=log)
+            process = children.start(self._modules[run], str(request), log=log, interpreter=self._runners.get(run, ()))
             self._running.add(process)
         return process
 

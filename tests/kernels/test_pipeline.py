@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tvm.target import Target
 
 from sam3port.errors import UsageError
 from sam3port.kernels.cpu.pipeline import optimise
+from sam3port.port.optimise import TRANSFORM, alone
 from tests.compiled import compiled
 from tests.kernels.running import HOST, Array, assert_as_exact, kernels_called
 
@@ -112,6 +114,49 @@ def test_parameters_as_constants(block: Any) -> None:
     optimised = optimise(module, HOST)
     assert not any(name.startswith("pack") for name in kernels_called(optimised["main"]))
     compare(relax.VirtualMachine(compiled(optimised, HOST), tvm.cpu()), block, [])
+
+
+class Queries(nn.Module):  # type: ignore[misc,name-defined,unused-ignore]
+    """A decoder whose queries are weights: the first attention among them depends on no input."""
+
+    def __init__(self, width: int = 64, count: int = 32) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(count, width))
+        self.qkv, self.project = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def attend(self, x: Any) -> Any:
+        q, k, v = self.qkv(x).reshape(x.shape[0], 3, 4, -1).permute(1, 2, 0, 3).unsqueeze(1).unbind(0)
+        attended = functional.scaled_dot_product_attention(q, k, v)[0].permute(1, 0, 2).reshape(x.shape)
+        return x + self.project(attended)
+
+    def forward(self, x: Any) -> Any:
+        place = torch.arange(self.queries.shape[0]).float().sin().unsqueeze(1)
+        return self.attend(self.attend(self.queries + place) + x)
+
+
+@pytest.mark.parametrize(
+    ("target", "named"),
+    [
+        ({"mcpu": "neoverse-n1", "mattr": ["+bf16"], "mtriple": "aarch64-linux-gnu"}, {"dot"}),
+        ({"mcpu": "znver4"}, {"dot", "scaled", "rest"}),
+    ],
+    ids=["aarch64", "x86_64"],
+)
+def test_what_is_done_to_weights_alone_needs_no_instruction_of_the_targets(target: Any, named: set[str]) -> None:
+    """It is done where the build runs. There LLVM ended the process: the target's instructions are none of its own."""
+    torch.manual_seed(0)
+    program = torch.export.export(Queries().eval(), (torch.randn(32, 64),))
+    kept = from_exported_program(program, keep_params_as_input=True, run_ep_decomposition=False)
+    module, parameters = relax.frontend.detach_params(kept)
+    optimised = optimise(module, Target({"kind": "llvm", **target}), dtype="bfloat16")
+
+    def called(name: str) -> set[str]:
+        return set(re.findall(r'"sam3port_(dot|scaled|rest)_?\w*"', alone(optimised, name).script()))
+
+    assert called("main") == named
+    assert called(TRANSFORM) == set()
+    machine = relax.VirtualMachine(compiled(alone(optimised, TRANSFORM), HOST), tvm.cpu())
+    assert len(machine[TRANSFORM](parameters["main"]))
 
 
 def test_not_a_cpu(block: Any) -> None:

@@ -16,30 +16,39 @@ from sam3port.verify.cases import cases
 
 REPORTS: Final = Path(__file__).resolve().parents[2] / "docs" / "reports"
 PRESETS: Final = ("tiny", "full")
+FLOAT32: Final = {"tiny-cpu": "tiny", "full-cpu": "full", "tiny-cpu-aarch64": "tiny"}
+"""Reports of components computed in float32: the preset of each."""
 COMPONENTS: Final = {component.name: component for component in sam3port_components()}
 
 
 def read(name: str, file: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((REPORTS / f"{name}-cpu" / file).read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads((REPORTS / name / file).read_text(encoding="utf-8"))
     return content
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", FLOAT32)
 def test_every_component_passed(name: str) -> None:
     report = read(name, "verification_report.json")
     assert report["passed"] and not report["failures"]
-    assert (report["upstream"], report["build"]["preset"], report["build"]["target"]) == (pin.COMMIT, name, "cpu")
+    build = report["build"]
+    assert (report["upstream"], build["preset"], build["target"]) == (pin.COMMIT, FLOAT32[name], "cpu")
     assert {result["component"] for result in report["results"]} == set(COMPONENTS)
     assert all(result["passed"] for result in report["results"])
     assert set(report["runs"]) == {"reference", "float64", "patched", "exported", "compiled"}
 
 
+def test_aarch64_was_run_there() -> None:
+    report = read("tiny-cpu-aarch64", "verification_report.json")
+    assert report["build"]["target_options"]["triple"] == "aarch64-linux-gnu"
+    assert "--runner" in report["command"]
+
+
 @pytest.mark.parametrize("component", COMPONENTS)
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", FLOAT32)
 def test_every_output_of_every_case_was_compared(name: str, component: str) -> None:
     """With at least three seeds: who adds a case or an output makes the report again."""
     known = COMPONENTS[component](Capacity())
-    sizes = preset(name)
+    sizes = preset(FLOAT32[name])
     expected = {(case.name, output.name) for case in cases(known, preset("tiny"), 3) for output in known.outputs(sizes)}
     results = read(name, "verification_report.json")["results"]
     assert {(each["case"], each["output"]) for each in results if each["component"] == component} >= expected
@@ -71,7 +80,7 @@ def test_every_component_passed_in_bfloat16(name: str) -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_the_whole_model_gave_the_same_answers(name: str) -> None:
-    report = read(name, "end_to_end_report.json")
+    report = read(f"{name}-cpu", "end_to_end_report.json")
     assert report["passed"] and not report["failures"]
     assert report["masks_compared"] > 10
     assert report["mean_iou"] >= report["criteria"]["min_mean_iou"] == 0.999

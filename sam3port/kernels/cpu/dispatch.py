@@ -47,8 +47,10 @@ def find(function: relax.Function, unit: VectorUnit, tuned: TunedSchedules = UNT
     for var, _ in reversed(graph.bindings):  # an attention's last product comes before its first
         if graph.is_alias(var):
             continue
+        # What is done to weights alone is done where the build runs, which may be another kind of machine.
+        fitting = unit.anywhere if graph.reads_no_input(var) else unit
         for match in MATCHERS:
-            replacement = match(graph, var, unit, tuned)
+            replacement = match(graph, var, fitting, tuned)
             if replacement is not None:
                 found.setdefault(replacement.var, replacement)
                 graph.replaced.add(replacement.var)

@@ -90,6 +90,11 @@ class VectorUnit:
         return replace(self, rounds=False) if few else self
 
     @property
+    def anywhere(self) -> VectorUnit:
+        """The same without instructions that are called by name: what it computes, any CPU can be told to."""
+        return replace(self, dot="", scales=False)
+
+    @property
     def accumulators(self) -> int:
         """Registers for sums: three quarters (24 of 32, 12 of 16). The rest has a step's columns and an element."""
         return self.registers * 3 // 4

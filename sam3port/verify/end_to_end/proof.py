@@ -81,6 +81,7 @@ def prove(
     folder: Path,
     *,
     watcher: Watcher | None = None,
+    runner: Sequence[str] = (),
 ) -> Proof:
     """Compares the answers, one side after the other, each in a process of its own.
 
@@ -90,6 +91,7 @@ def prove(
         photographs: with names that differ.
         folder: where questions and answers are kept.
         watcher: is told what happens; upstream comes first.
+        runner: the interpreter that opens the artifact, command and first arguments; this one if it is empty.
 
     Raises:
         UsageError: the build's capacity is less than the prompts need.
@@ -99,7 +101,8 @@ def prove(
     asked = {each.name: prompts(each, long_text=index == 0) for index, each in enumerate(photographs)}
     proof = Proof(build, tuple(photographs))
     more = {"photographs": {each.name: str(each.file.absolute()) for each in photographs}}
-    processes = Processes(build, artifact, folder, watcher or Unwatched(), MODULES, more)
+    runners = {Side.ARTIFACT: runner} if runner else {}
+    processes = Processes(build, artifact, folder, watcher or Unwatched(), MODULES, more, runners)
 
     def answered(side: Side) -> dict[str, list[Prompt]]:
         """Has the questions answered that are asked now."""

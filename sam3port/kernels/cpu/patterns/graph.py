@@ -49,6 +49,7 @@ class Graph:
         if function.attrs is not None and "num_input" in function.attrs:
             inputs = int(function.attrs["num_input"])
         self._fixed: set[Var] = set(function.params[inputs:])
+        self._without_input: set[Var] = set(self._fixed)
         self.replaced: set[Var] = set()
         """Variables whose value a kernel computes already: of two products in one sum, one takes the sum along."""
         self.bypassed: set[Var] = set()
@@ -70,10 +71,16 @@ class Graph:
             self._users[other].append(var)
         if isinstance(value, GenericConst) or (read and all(other in self._fixed for other in read)):
             self._fixed.add(var)
+        if all(other in self._without_input for other in read):
+            self._without_input.add(var)
 
     def is_fixed(self, expr: Expr) -> bool:
         """Whether `expr` depends on weights only, so that work on it can be done once."""
         return isinstance(expr, GenericConst) or expr in self._fixed
+
+    def reads_no_input(self, var: Var) -> bool:
+        """Whether `var` is made of nothing but weights and what is computed from nothing, as a range of numbers is."""
+        return var in self._without_input
 
     def definition(self, expr: Expr) -> Expr:
         """What the variable is bound to; `expr` itself when it is a parameter or no variable."""

@@ -1,0 +1,1 @@
+"""Other CPUs and architectures, run by QEMU's user mode."""
