@@ -40,7 +40,6 @@ np.savez(
 OBJECT_CODE = """
 import sys
 from pathlib import Path
-from sam3port.machine import place
 from sam3port.port import compiled_for, library
 from sam3port.port.build import default_store, prepare
 from sam3port.port.entries import linked_components
@@ -49,13 +48,14 @@ from sam3port.port.request import BuildRequest
 from sam3port.port.results import Results
 from sam3port.port.stage import Stage
 
-request = BuildRequest(components=linked_components(), until=Stage.PACK)
+request = BuildRequest(components=linked_components(), until=Stage.KERNELS)
 plan, keys = prepare(request, Silent())
-results = Results(request, plan, keys, None, default_store())
+store = default_store()
+results = Results(request, plan, keys, None, store)
 results.look()
-optimised = {name: results.folder(name, Stage.OPTIMISE) for name in keys}
+kernels = {name: results.folder(name, Stage.KERNELS) for name in keys}
 compiled_for.place = lambda triple: ("another", "machine")  # so that what is for this one is object code
-library.make_library(request, optimised, Path(sys.argv[1]))
+library.make_library(request, kernels, store, Path(sys.argv[1]))
 """
 
 
