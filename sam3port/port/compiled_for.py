@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from sam3port.machine.features import missing_features, relevant
 from sam3port.machine.place import host_of, place, place_of
 from sam3port.port.errors import InputError
-
-MACHINE: Final = "machine.json"
-"""Beside a library: a `Machine`."""
+from sam3port.port.stage import MACHINE
 
 
 @dataclass(frozen=True)

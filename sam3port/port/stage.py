@@ -51,6 +51,8 @@ KERNELS: Final = "kernels.tar"
 LIBRARY: Final = "lib.so"
 OBJECTS: Final = "lib.tar"
 """In place of `LIBRARY`: object code for another machine's linker."""
+MACHINE: Final = "machine.json"
+"""Beside a library: a `sam3port.port.compiled_for.Machine`."""
 PARAMETERS: Final = "params.safetensors"
 RECORD: Final = "stage.json"
 
@@ -60,7 +62,7 @@ FILES: Final[dict[Stage, tuple[str, ...]]] = {
     Stage.OPTIMISE: (OPTIMISED,),
     Stage.PACK: (PARAMETERS,),
     Stage.KERNELS: (CALLS, KERNELS),
-    Stage.COMPILE: (LIBRARY,),
+    Stage.COMPILE: (LIBRARY, MACHINE),
 }
 """Cross builds leave `OBJECTS` in place of `LIBRARY`."""
 
