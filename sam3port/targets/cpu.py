@@ -109,12 +109,17 @@ class CpuTarget(BuildTarget):
 
     def check(self) -> None:
         """LLVM would take its plainest CPU in place of an unknown one, and crash on an unknown architecture."""
+        from sam3port.machine.processor import assumed
+
+        if not self.chosen:
+            assumed()  # there may be no such description; TVM, which takes seconds to load, has nothing to say
+            return
         from tvm.target import Target, codegen
 
         name, features = self._named()
         triple = self.chosen.get("triple", codegen.llvm_get_system_triple())
         known_system = any(system in triple.partition("-")[2] for system in _SYSTEMS)
-        if self.chosen and (not known_system or not codegen.llvm_is_valid_cpu("generic", triple)):
+        if not known_system or not codegen.llvm_is_valid_cpu("generic", triple):
             raise UsageError(
                 f"there is no code for the machine {triple}",
                 "name architecture and system: x86_64-linux-gnu, aarch64-linux-gnu, arm64-apple-macos",
