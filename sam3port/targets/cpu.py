@@ -135,10 +135,13 @@ class CpuTarget(BuildTarget):
             _check_features(features, triple, known)
 
     def missing_to_run(self) -> list[str]:
-        from tvm.target import codegen
-
         from sam3port.machine.features import missing_features, relevant
         from sam3port.machine.place import place, place_of
+        from sam3port.machine.processor import assumed, running
+
+        if not self.chosen and assumed() == running():
+            return []  # it is built for what this processor has
+        from tvm.target import codegen
 
         target = self.target()
         wanted, here = place_of(target), place("")

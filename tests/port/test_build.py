@@ -144,7 +144,7 @@ def test_the_record_says_what_was_built(built: Builder) -> None:
 
 def test_again_takes_nothing_but_a_look(built: Builder, tmp_path: Path) -> None:
     """TVM is not loaded for it, which takes seconds."""
-    (tmp_path / "tvm.py").write_text("raise SystemExit('TVM is loaded')\n", encoding="utf-8")
+    (tmp_path / "tvm.py").write_text("raise RuntimeError('TVM is loaded')\n", encoding="utf-8")
     paths = os.pathsep.join(filter(None, [str(tmp_path), built.environment.get("PYTHONPATH", "")]))
     done = built(NAME, PYTHONPATH=paths)
     assert done.returncode == 0, done.stderr
