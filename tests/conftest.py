@@ -182,6 +182,25 @@ def tiny_artifact(tmp_path_factory: pytest.TempPathFactory, upstream_source: Ups
     return tiny_built_with(shared_folder(tmp_path_factory) / "tiny_artifact")
 
 
+@pytest.fixture(scope="session")
+def tiny_built(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstream) -> Path:
+    """A folder for each component of the preset tiny, likewise; beside it, in ``build.txt``, what the build said."""
+    from sam3port.plugins import load_plugins
+
+    assert upstream_source.pinned
+    folder = shared_folder(tmp_path_factory) / "tiny_proof"
+    with filelock.FileLock(folder.with_suffix(".lock")):
+        if not (folder / "build.txt").exists():
+            folder.mkdir(exist_ok=True)
+            wanted = (*load_plugins().components(), "--preset", "tiny", "--target", "cpu", "--out", "built")
+            command = [sys.executable, "-m", "sam3port", "build", *wanted]
+            given: dict[str, Any] = {"cwd": folder, "env": clean_environment(), "timeout": 1200}
+            built = subprocess.run(command, capture_output=True, text=True, **given)
+            assert built.returncode == 0, built.stderr
+            (folder / "build.txt").write_text(built.stderr + built.stdout, encoding="utf-8")
+    return folder / "built"
+
+
 def tiny_built_with(folder: Path, *options: str) -> Path:
     """``folder``, an artifact of ``sam3port build --preset tiny OPTIONS``; the first who asks makes it."""
     with filelock.FileLock(folder.with_suffix(".lock")):

@@ -96,18 +96,20 @@ def test_nothing_wrong_is_hidden_by_infinities_and_nan() -> None:
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from sam3port.model.build import build_model
 from sam3port.model.preset import preset
+from sam3port.patching.install import make_plan
 from sam3port.plugins import load_plugins
 from sam3port.port import operators
-from sam3port.port.export import export_module
+from sam3port.port.export import load
+from sam3port.port.stage import EXPORTED
 from sam3port.targets.cpu import CpuTarget
 
+for patch in make_plan(None, frozenset()).patches:
+    if patch.prepare is not None:
+        patch.prepare()
 plugins, sizes, known, report = load_plugins(), preset("tiny"), set(), {}
-model = build_model(sizes, seed=0)
 for name, cls in plugins.components().items():
-    component = cls()
-    program = export_module(component.module(model, sizes), component.example(sizes, 0))
+    component, program = cls(), load(BUILT / name / EXPORTED)
     found = operators.check(program, component.example(sizes, 1), plugins.converters(), CpuTarget(), known)
     report[name] = {
         "uses": list(operators.operators_of(program, plugins.converters())),
@@ -124,10 +126,10 @@ def reports() -> dict[str, Any]:
 
 
 @pytest.fixture
-def report(reports: dict[str, Any], upstream_python: RunPython, tmp_path: Path) -> dict[str, Any]:
-    """What the components use and what was found, from one interpreter of its own with all patches."""
+def report(reports: dict[str, Any], upstream_python: RunPython, tiny_built: Path, tmp_path: Path) -> dict[str, Any]:
+    """What the components use and what was found, from one interpreter of its own."""
     if not reports:
-        done = upstream_python(SCRIPT, timeout=1800)
+        done = upstream_python(f"from pathlib import Path\nBUILT = Path({str(tiny_built)!r})\n{SCRIPT}", timeout=1800)
         assert done.returncode == 0, done.stderr[-3000:]
         reports.update(json.loads((tmp_path / "report.json").read_text()))
     return reports

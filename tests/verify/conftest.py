@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -13,8 +12,6 @@ from typing import Any
 import filelock
 import pytest
 
-from sam3port.plugins import load_plugins
-from sam3port.upstream.source import Upstream
 from tests.cli.conftest import call
 
 Completed = subprocess.CompletedProcess[str]
@@ -67,21 +64,6 @@ class TinyProof:
 
 
 @pytest.fixture(scope="session")
-def tiny_built(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstream) -> Path:
-    """A folder for each component, not to be written to. One for all of xdist's workers: the first makes it."""
-    assert upstream_source.pinned
-    folder = _shared(tmp_path_factory) / "tiny_proof"
-    with filelock.FileLock(folder.with_suffix(".lock")):
-        if not (folder / "build.txt").exists():
-            folder.mkdir(exist_ok=True)
-            wanted = (*load_plugins().components(), "--preset", "tiny", "--target", "cpu", "--out", "built")
-            built = call("build", *wanted, cwd=folder, timeout=1200)
-            assert built.returncode == 0, built.stderr
-            (folder / "build.txt").write_text(built.stderr + built.stdout, encoding="utf-8")
-    return folder / "built"
-
-
-@pytest.fixture(scope="session")
 def tiny_proof(tiny_built: Path) -> TinyProof:
     """Made once, as `tiny_built`."""
     folder = tiny_built.parent
@@ -95,8 +77,3 @@ def tiny_proof(tiny_built: Path) -> TinyProof:
             assert (proof.reports / "verification_report.json").is_file(), verified.stderr
             (folder / "status").write_text(str(verified.returncode), encoding="utf-8")
     return proof
-
-
-def _shared(factory: pytest.TempPathFactory) -> Path:
-    base = factory.getbasetemp()
-    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
