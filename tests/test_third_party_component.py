@@ -81,7 +81,7 @@ def test_it_is_exported_alone(installed: Path) -> None:
 
 def test_it_is_compiled(built: Path) -> None:
     record = json.loads((built / NAME / "stage.json").read_text(encoding="utf-8"))
-    assert list(record["stages"]) == ["export", "import", "optimise", "pack", "compile"]
+    assert list(record["stages"]) == ["export", "import", "optimise", "pack", "kernels", "compile"]
     assert (built / NAME / "lib.so").stat().st_size > 0
 
 
