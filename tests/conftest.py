@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         # Threads of one program wait for each other, spinning, while the other worker has their CPU.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if config.getoption("--store-durations") and "PYTEST_XDIST_WORKER" not in os.environ:
+    if config.getoption("--store-durations") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(durations.Recorder(config.rootpath))
     config.addinivalue_line("markers", "target(*names): the test takes `target`, and runs with these (default: cpu)")
     config.addinivalue_line("markers", "device: the test needs the target's device, not only its compiler")
