@@ -103,17 +103,23 @@ def described(text: str) -> Processor | None:
     Args:
         text: of several processors the first counts. Lines that begin with ``#`` do not.
     """
-    values: dict[str, str] = {}
-    for line in text.splitlines():
-        key, colon, value = line.partition(":")
-        if colon and not line.startswith("#"):
-            values.setdefault(key.strip(), value.strip())
+    values = _values(text)
     if any(key.startswith(("hw.optional.", "machdep.cpu.")) for key in values):
         arm = any(key.startswith(("hw.optional.arm", "hw.optional.neon")) for key in values)
         return _of_sysctl(values, "arm64" if arm else "x86_64")
     if "flags" in values:
         return _of_cpuinfo(values, "Linux", "x86_64")
     return _of_cpuinfo(values, "Linux", "aarch64") if "Features" in values else None
+
+
+def _values(text: str) -> dict[str, str]:
+    """The lines ``key: value``, of a key that comes again the first; ``#`` begins a remark."""
+    values: dict[str, str] = {}
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and not line.startswith("#"):
+            values.setdefault(key.strip(), value.strip())
+    return values
 
 
 def _of_cpuinfo(values: Mapping[str, str], system: str, machine: str) -> Processor:
@@ -137,13 +143,9 @@ def _numbers(values: Mapping[str, str], *keys: str) -> tuple[int, ...]:
 
 def _with_what_linux_says(system: str, machine: str) -> Processor:
     try:
-        lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+        values = _values(_CPUINFO.read_text(encoding="utf-8", errors="replace"))
     except OSError:
-        lines = []
-    values: dict[str, str] = {}
-    for line in lines:
-        key, _, value = line.partition(":")
-        values.setdefault(key.strip(), value.strip())
+        values = {}
     if not is_arm(machine):
         return _with_cpuid(_of_cpuinfo(values, system, machine))
     processor = _of_cpuinfo(values, system, machine)
