@@ -42,7 +42,7 @@ def optimise(
     Raises:
         UsageError: the target is no CPU that LLVM compiles for.
     """
-    passes = [*_tidied(), dispatch(target, tuned, dtype)]
+    passes = [*tidied(), dispatch(target, tuned, dtype)]
     if lift_parameters and _keeps_parameters(mod):
         passes.append(relax.transform.LiftTransformParams())
     passes += [
@@ -68,7 +68,7 @@ def tunable(mod: tvm.IRModule, target: Target) -> list[tuple[Workload, int]]:
         Each with its FLOPs.
     """
     unit = vector_unit(target)
-    tidy = tvm.transform.Sequential(_tidied())(mod)
+    tidy = tvm.transform.Sequential(tidied())(mod)
     places = [place for function in _relax_functions(tidy) for place in find(function, unit)]
     work = {place.workload.key: place.workload for place in places if place.workload is not None}
     # Some of them are for naught: an attention takes the place of products. So all get the usual schedule as if it had
@@ -96,7 +96,7 @@ def _calls(function: relax.Function) -> Iterator[Any]:
                 yield value
 
 
-def _tidied() -> list[tvm.transform.Pass]:
+def tidied() -> list[tvm.transform.Pass]:
     """What makes equal work look equal."""
     return [
         relax.transform.CanonicalizeBindings(),
