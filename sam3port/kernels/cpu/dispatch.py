@@ -54,6 +54,7 @@ def find(function: relax.Function, unit: VectorUnit, tuned: TunedSchedules = UNT
             if replacement is not None:
                 found.setdefault(replacement.var, replacement)
                 graph.replaced.add(replacement.var)
+                graph.bypassed |= replacement.bypassed
                 break
     return list(found.values())
 

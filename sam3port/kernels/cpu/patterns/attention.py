@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tvm import relax, tirx
@@ -29,6 +29,8 @@ class _Operand:
     shape: tuple[Any, ...]
     layout: Layout
     part: Part = (0, 1)
+    bypassed: list[Var] = field(default_factory=list)
+    """Transposes between what is in place and what the program reads."""
 
 
 def match_attention(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
@@ -47,8 +49,8 @@ def _match_whole(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
             return None
         turned = graph.call(expr, "relax.permute_dims")
         if turned is not None and g.transpose_axes(turned) == _HEADS_FIRST:
-            graph.bypassed.add(graph.origin(expr))
             operands.append(_heads_first(graph, turned.args[0], g.shape_of(turned.args[0]) or ()))
+            operands[-1].bypassed.append(graph.origin(expr))
         else:
             operands.append(_Operand(expr, shape, "BLHD"))
     table = _unrotated(graph, operands)
@@ -191,7 +193,8 @@ def _heads_first(graph: Graph, expr: Expr, shape: tuple[Any, ...]) -> _Operand:
     if before is None:
         return _Operand(expr, shape, "BHLD")
     batch, heads, length, features = shape
-    return _Operand(before, (batch, length, heads, features), "BLHD")
+    source, bypassed = before
+    return _Operand(source, (batch, length, heads, features), "BLHD", bypassed=[bypassed])
 
 
 def _unrotated(graph: Graph, operands: list[_Operand]) -> Expr | None:
@@ -215,10 +218,11 @@ def _in_place(graph: Graph, operand: _Operand) -> _Operand:
     found = part_of(graph, operand.expr, operand.layout, operand.shape)
     if found is None:
         return operand
-    whole, part = found
+    whole, part, bypassed = found
     batch, *lengths, features = operand.shape
     heads, length = lengths if operand.layout == "BHLD" else lengths[::-1]
-    return _Operand(whole, (batch, length, part[1] * heads, features), "BLHD", part)
+    shape = (batch, length, part[1] * heads, features)
+    return _Operand(whole, shape, "BLHD", part, [*operand.bypassed, bypassed])
 
 
 def _replacement(
@@ -279,7 +283,8 @@ def _replacement(
 
     sizes = [spec.batch, spec.heads, spec.queries, spec.keys]
     flops = 2 * g.product(sizes) * (spec.features + spec.value_features) if g.ints(sizes) else None
-    return Replacement(target, emit, "attention", flops, workload)
+    bypassed = frozenset(var for operand in operands for var in operand.bypassed)
+    return Replacement(target, emit, "attention", flops, workload, bypassed)
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -35,6 +35,8 @@ class Replacement:
     """Multiplications and additions, where shapes are known."""
     workload: Workload | None = None
     """What a schedule can be measured for, where shapes are known and there is a choice."""
+    bypassed: frozenset[Var] = frozenset()
+    """Transposes that the kernel reads in front of, see `Graph.bypassed`."""
 
 
 class Graph:
@@ -53,7 +55,8 @@ class Graph:
         self.replaced: set[Var] = set()
         """Variables whose value a kernel computes already: of two products in one sum, one takes the sum along."""
         self.bypassed: set[Var] = set()
-        """Transposes that a kernel reads in front of: whoever computes what comes before has to leave that there."""
+        """Transposes that a kernel reads in front of: whoever computes what comes before has to leave that there.
+        Patterns say in their `Replacement` which these are; only who takes it adds to these and to `replaced`."""
         body = function.body
         blocks = body.blocks if isinstance(body, relax.SeqExpr) else []
         for block in blocks:

@@ -9,11 +9,14 @@ from sam3port.kernels.cpu.patterns import graph as g
 from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Shape, Var
 
 
-def heads_last_before(graph: Graph, expr: Expr, shape: Shape) -> Expr | None:
+def heads_last_before(graph: Graph, expr: Expr, shape: Shape) -> tuple[Expr, Var] | None:
     """The tensor in the order [B, L, H, D] that was transposed to `expr`, which is seen as [B, H, L, D].
 
     Args:
         shape: B, H, L, D. Views on the way, and more than one axis for one of these, are seen through.
+
+    Returns:
+        The tensor, and the transpose that whoever reads it bypasses.
     """
     batch, heads, length, features = shape
     inner = graph.behind(expr, "relax.reshape")
@@ -26,8 +29,7 @@ def heads_last_before(graph: Graph, expr: Expr, shape: Shape) -> Expr | None:
     b, sequence, h, d = groups
     if real_axes(turned) != [*b, *h, *sequence, *d]:
         return None
-    graph.bypassed.add(graph.origin(inner))
-    return turned.args[0]
+    return turned.args[0], graph.origin(inner)
 
 
 def heads_last_again(graph: Graph, var: Var, shape: Shape) -> Var | None:

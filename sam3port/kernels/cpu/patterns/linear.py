@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tvm import relax, tirx
@@ -97,14 +97,13 @@ def _moved_rows(graph: Graph, var: Var, features: int) -> RowOrder | None:
     return row_order(dims, tuple(g.transpose_axes(call)))
 
 
-def _before_rows_moved(graph: Graph, x: Expr, features: int) -> tuple[Expr, RowOrder | None]:
-    """What the rows of `x` were before a transpose put them in order, and that order."""
+def _before_rows_moved(graph: Graph, x: Expr, features: int) -> tuple[Expr, RowOrder | None, frozenset[Var]]:
+    """What the rows of `x` were before a transpose put them in order, that order, and the transpose."""
     moved = graph.origin(graph.behind(x, "relax.reshape"))
     order = None if moved in graph.replaced else _moved_rows(graph, moved, features)
     if order is None:
-        return x, None
-    graph.bypassed.add(moved)
-    return graph.call(moved, "relax.permute_dims").args[0], order
+        return x, None, frozenset()
+    return graph.call(moved, "relax.permute_dims").args[0], order, frozenset({moved})
 
 
 def _operand_kind(other: Expr, shape: tuple[Any, ...], features: int, axis: int) -> str | None:
@@ -164,11 +163,12 @@ def match_linear(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
         return None
     unit = g.unit_for(graph.call(var, "relax.matmul"), unit)
     rows, n, k = layer.rows, layer.n, layer.k
-    source, read = _before_rows_moved(graph, layer.x, k)
+    source, read, bypassed = _before_rows_moved(graph, layer.x, k)
     chain = follow(graph, var, n, -1, rows_move=isinstance(rows, int))
-    return linear_replacement(
+    found = linear_replacement(
         source, layer.weight, (rows, n, k), chain, unit, tuned, transposed=layer.transposed, read=read
     )
+    return replace(found, bypassed=bypassed)
 
 
 def linear_replacement(

@@ -9,7 +9,7 @@ from tvm import tirx
 
 from sam3port.kernels.cpu.attention import Layout, Part
 from sam3port.kernels.cpu.patterns import graph as g
-from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Shape
+from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Shape, Var
 from sam3port.kernels.cpu.patterns.heads import grouped, real_axes
 
 
@@ -39,8 +39,8 @@ def index_of(graph: Graph, expr: Expr) -> Index | None:
     return Index(call.args[0], axis, begins[0])
 
 
-def part_of(graph: Graph, expr: Expr, layout: Layout, shape: Shape) -> tuple[Expr, Part] | None:
-    """Of which tensor [B, L, n * H, D] `expr` is the i-th part, and (i, n).
+def part_of(graph: Graph, expr: Expr, layout: Layout, shape: Shape) -> tuple[Expr, Part, Var] | None:
+    """Of which tensor [B, L, n * H, D] `expr` is the i-th part, (i, n), and the transpose that its reader bypasses.
 
     Upstream's ViT (sam3/model/vitdet.py:520-524) and PyTorch's multi-head attention have one layer for the three of
     them, put the three first, and take one after the other.
@@ -67,8 +67,7 @@ def part_of(graph: Graph, expr: Expr, layout: Layout, shape: Shape) -> tuple[Exp
         wanted = None if groups is None else [*groups[2], *groups[0], *groups[1], *groups[3]]
     if wanted != real_axes(turned) or count < 2:
         return None
-    graph.bypassed.add(graph.origin(inner))
-    return turned.args[0], (taken.index, count)
+    return turned.args[0], (taken.index, count), graph.origin(inner)
 
 
 def behind_views(graph: Graph, expr: Expr) -> Expr:
