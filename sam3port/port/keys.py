@@ -11,37 +11,29 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import sam3port
+from sam3port.plugins import load_plugins, switched_off
+from sam3port.port.closure import PACKAGE, closure, files_of
 from sam3port.port.request import BuildRequest
 from sam3port.port.stage import Stage
 from sam3port.runtime.hashes import sha256
 
 if TYPE_CHECKING:
     from sam3port.patching.plan import Plan
+    from sam3port.port.converter import Converter
 
-_PACKAGE: Final = Path(sam3port.__file__).parent
-
-_SOURCES: Final = {
-    Stage.EXPORT: ("components/component.py", "components/data", "model", "replacements", "stubs", "port/export.py"),
-    Stage.IMPORT: (
-        *("port/relax.py", "port/decompose.py", "port/converter.py", "port/converters", "port/float32_regions.py"),
-    ),
-    Stage.OPTIMISE: (
-        "port/optimise.py",
-        "kernels",
-        "targets",
-        "machine",
-        "tuning/record.py",
-        "tuning/sources.py",
-        "tuning/rates.py",
-    ),
-    Stage.PACK: ("port/pack.py", "port/parameters.py"),
-    Stage.KERNELS: ("port/compile.py", "port/outline.py", "port/objects.py"),
-    Stage.COMPILE: ("port/compiled_for.py", "machine"),
+_MADE_BY: Final = {
+    # Patches call what is in `replacements`, and upstream imports what is in `stubs`.
+    Stage.EXPORT: ("port.export", "port.declared", "model.build", "patching.install", "replacements", "stubs"),
+    Stage.IMPORT: ("port.relax",),
+    Stage.OPTIMISE: ("port.optimise",),
+    Stage.PACK: ("port.pack",),
+    Stage.KERNELS: ("port.compile",),
+    Stage.COMPILE: ("port.compile",),
 }
-"""Our own source that a stage's result depends on, besides that of the plugins that are used."""
+"""The modules that do a stage's work. With all that they import, and with the plugins that are used, they are the
+source that its result depends on."""
 
-_LINK_SOURCES: Final = (*("port/entries.py", "port/link.py", "port/library.py", "port/compiled_for.py", "machine"),)
+_LINKED_BY: Final = ("port.library",)
 
 _VERSIONS: Final = {
     Stage.EXPORT: ("torch", "torchvision", "numpy"),
@@ -69,19 +61,26 @@ def stage_keys(request: BuildRequest, plan: Plan) -> dict[str, dict[Stage, str]]
 def _component_keys(request: BuildRequest, name: str, model: str) -> dict[Stage, str]:
     target = request.build_target()
     component = request.component(name)
+    converters = load_plugins(switched_off(request.disable)).converters()
     special = {
         Stage.EXPORT: (model, name, *_classes(type(component))),
-        Stage.IMPORT: _converters(request),
+        Stage.IMPORT: _converters(converters),
         Stage.OPTIMISE: (target.identity(), *_classes(type(target))),
         Stage.PACK: (),
         Stage.KERNELS: (),
         Stage.COMPILE: (),
     }
+    plugins = {
+        Stage.EXPORT: tuple(base.__module__ for base in type(component).__mro__),
+        Stage.IMPORT: tuple(sorted({each.convert.__module__ for each in converters.values()})),
+        Stage.OPTIMISE: tuple(base.__module__ for base in type(target).__mro__),
+    }
     keys: dict[Stage, str] = {}
     previous = ""
     for stage in request.until.through():
         versions = [f"{package} {importlib.metadata.version(package)}" for package in _VERSIONS[stage]]
-        previous = _digest(previous, stage, *versions, *map(_source, _SOURCES[stage]), *special[stage])
+        source = _source((*_of_ours(_MADE_BY[stage]), *plugins.get(stage, ())))
+        previous = _digest(previous, stage, *versions, source, *special[stage])
         keys[stage] = previous
     return keys
 
@@ -90,12 +89,12 @@ def link_key(request: BuildRequest, keys: Mapping[str, Mapping[Stage, str]]) -> 
     """The key of the library that the kernels of all components of ``request`` are linked to."""
     versions = [f"{package} {importlib.metadata.version(package)}" for package in _VERSIONS[Stage.COMPILE]]
     kernels = [f"{name} {keys[name][Stage.KERNELS]}" for name in request.components]
-    return _digest("link", *versions, *map(_source, _LINK_SOURCES), *kernels)
+    return _digest("link", *versions, _source(_of_ours(_LINKED_BY)), *kernels)
 
 
 def kernels_identity() -> str:
     """A digest of the kernels' source: what was measured with others has to be measured again."""
-    return _source("kernels")
+    return _source(_of_ours(("kernels",)))
 
 
 def upstream_identity(plan: Plan) -> str:
@@ -115,8 +114,6 @@ def weights_identity(request: BuildRequest) -> str:
 
 def _patch_modules(plan: Plan) -> list[str]:
     """The modules of the plugins that deliver the patches: a patch's `prepare` is code, not a declaration."""
-    from sam3port.plugins import load_plugins
-
     names = {patch.name for patch in plan.patches}
     manager = load_plugins().manager
     origins = {plugin for patch, plugin in load_plugins().origins().items() if patch in names}
@@ -124,10 +121,7 @@ def _patch_modules(plan: Plan) -> list[str]:
     return sorted(module for module in modules if module in sys.modules)
 
 
-def _converters(request: BuildRequest) -> tuple[str, ...]:
-    from sam3port.plugins import load_plugins, switched_off
-
-    converters = load_plugins(switched_off(request.disable)).converters()
+def _converters(converters: Mapping[str, Converter]) -> tuple[str, ...]:
     return tuple(
         _digest(name, str(converter.keep_whole), _file(Path(inspect.getfile(converter.convert))))
         for name, converter in sorted(converters.items())
@@ -140,11 +134,14 @@ def _classes(cls: type) -> Iterable[str]:
     return [_file(Path(file)) for file in sorted(files)]
 
 
+def _of_ours(modules: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{PACKAGE}.{module}" for module in modules)
+
+
 @functools.cache
-def _source(relative: str) -> str:
-    path = _PACKAGE / relative
-    files = [path] if path.is_file() else sorted(path.rglob("*.py"))
-    return _digest(*(f"{file.relative_to(_PACKAGE).as_posix()} {_file(file)}" for file in files))
+def _source(modules: tuple[str, ...]) -> str:
+    """A digest of the source of those of these modules that are of this package, and of all that they import."""
+    return _digest(*(f"{name} {_file(file)}" for name, file in files_of(closure(*modules)).items()))
 
 
 @functools.cache

@@ -10,14 +10,17 @@ from pathlib import Path
 
 import pytest
 
+import sam3port
 from sam3port.components.component import Capacity
 from sam3port.patching.install import make_plan
 from sam3port.port import keys as keys_module
+from sam3port.port.closure import closure, files_of
 from sam3port.port.keys import stage_keys
 from sam3port.port.request import BuildRequest
 from sam3port.port.stage import ORDER, Stage
 from sam3port.upstream.source import Upstream
 
+PACKAGE = Path(sam3port.__file__).parent
 REQUEST = BuildRequest(components=("scoring_head", "segmentation_head"))
 
 
@@ -81,30 +84,47 @@ def test_the_checkpoint_counts_by_its_content(tmp_path: Path) -> None:
     ("source", "kept"),
     [
         ("port/export.py", []),
-        ("model", []),
+        ("model/build.py", []),
+        ("patching/edits.py", []),
+        ("replacements/rope.py", []),
+        ("components/data/samples.py", []),
         ("port/relax.py", [Stage.EXPORT]),
-        ("kernels", [Stage.EXPORT, Stage.IMPORT]),
+        ("port/converter.py", [Stage.EXPORT]),
+        ("port/converters/cat.py", [Stage.EXPORT]),
+        ("kernels/cpu/gemm.py", [Stage.EXPORT, Stage.IMPORT]),
+        ("kernels/cpu/vector_unit.py", [Stage.EXPORT, Stage.IMPORT]),
+        ("targets/host.py", [Stage.EXPORT, Stage.IMPORT]),
         ("port/pack.py", [Stage.EXPORT, Stage.IMPORT, Stage.OPTIMISE]),
         ("port/compile.py", [Stage.EXPORT, Stage.IMPORT, Stage.OPTIMISE, Stage.PACK]),
+        ("cli/build.py", list(ORDER)),
+        ("runtime/draw.py", list(ORDER)),
     ],
 )
 def test_our_own_source_counts_from_its_stage_on(
     source: str, kept: list[Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = keys(REQUEST)
-    original = keys_module._source
-    monkeypatch.setattr(keys_module, "_source", lambda path: "changed" if path == source else original(path))
+    touch(source, monkeypatch)
     assert same_stages(before, keys(REQUEST)) == kept
 
 
-def test_the_digest_of_source_reads_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys_module, "_PACKAGE", tmp_path)
-    digest = keys_module._source.__wrapped__
-    (tmp_path / "kernels").mkdir()
-    (tmp_path / "kernels" / "a.py").write_text("1")
-    before = digest("kernels")
-    (tmp_path / "kernels" / "b.py").write_text("")
-    assert digest("kernels") != before
+def touch(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if this file of the package had another content."""
+    original = keys_module._file
+    monkeypatch.setattr(keys_module, "_file", lambda file: original(file) + ("!" if file == PACKAGE / source else ""))
+    monkeypatch.setattr(keys_module, "_source", keys_module._source.__wrapped__)
+
+
+def test_touching_any_module_that_a_stage_imports_changes_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = keys(REQUEST)
+    seen: set[str] = set()
+    for stage, modules in keys_module._MADE_BY.items():
+        files = files_of(closure(*keys_module._of_ours(modules)))
+        for source in sorted(set(files) - seen):
+            with monkeypatch.context() as patch:
+                touch(source, patch)
+                assert not set(same_stages(before, keys(REQUEST))) & set(ORDER[ORDER.index(stage) :]), source
+        seen |= set(files)
 
 
 def test_another_target_keeps_what_was_imported(monkeypatch: pytest.MonkeyPatch) -> None:
