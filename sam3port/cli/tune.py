@@ -156,7 +156,7 @@ def _works(request: BuildRequest, folder: Path, jobs: int | None) -> list[Work]:
     request = replace(request, until=Stage.IMPORT)
     with show(request) as progress:
         folders = build(request, folder / "components", progress, store=default_store(), jobs=jobs)
-    return find_work(folders, request.build_target().target())
+    return find_work(folders, request.build_target().target(), request.dtype)
 
 
 def _search(

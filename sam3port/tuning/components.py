@@ -26,12 +26,13 @@ class Work:
         return self.flops * sum(self.calls.values())
 
 
-def find_work(folders: Mapping[str, Path], target: Any) -> list[Work]:
+def find_work(folders: Mapping[str, Path], target: Any, dtype: str) -> list[Work]:
     """What can be tuned in components that were built until the stage import, the most first.
 
     Args:
         folders: by component, where a build left it.
         target: the ``tvm.target.Target`` that it is for.
+        dtype: what products are computed in.
     """
     from sam3port.kernels.cpu.pipeline import tunable
     from sam3port.port.ir import load
@@ -39,7 +40,7 @@ def find_work(folders: Mapping[str, Path], target: Any) -> list[Work]:
 
     found: dict[str, Work] = {}
     for name, folder in folders.items():
-        for workload, flops in tunable(load(folder / RELAX), target):
+        for workload, flops in tunable(load(folder / RELAX), target, dtype):
             work = found.setdefault(workload.key, Work(workload, flops))
             work.calls[name] = work.calls.get(name, 0) + 1
     return sorted(found.values(), key=lambda work: (-work.total, work.workload.key))

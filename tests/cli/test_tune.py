@@ -50,6 +50,16 @@ def test_it_finds_the_work_and_keeps_every_measurement(tuned: tuple[Completed, P
     assert "3 schedules to measure here" in ran.stderr and "x the default" in ran.stderr
 
 
+def test_in_bfloat16_that_is_what_is_measured(tuned: tuple[Completed, Path]) -> None:
+    ran, folder = tuned
+    (exact,) = json.loads(ran.stdout)["rows"]
+    half = call(*WORDS, "--trials", "1", "--dtype", "bfloat16", "--database", "half.jsonl", "--json", cwd=folder)
+    assert half.returncode == 0, half.stderr
+    (row,) = json.loads(half.stdout)["rows"]
+    assert row["workload"] == exact["workload"].removesuffix("float32") + "bfloat16"
+    assert "1 schedules to measure here" in half.stderr
+
+
 def test_a_second_run_measures_nothing(tuned: tuple[Completed, Path]) -> None:
     _, folder = tuned
     before = (folder / "found.jsonl").read_bytes()

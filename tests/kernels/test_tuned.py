@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from sam3port.kernels.cpu.pipeline import optimise, tunable
 from sam3port.kernels.cpu.schedules import Schedule
 from sam3port.kernels.cpu.tuned import TUNED, TunedSchedules, schedule_of
 from sam3port.kernels.cpu.workloads import LinearWork, Workload
+from sam3port.kernels.naming import name_of
+from sam3port.port.ir import load
+from sam3port.port.stage import RELAX
 from tests.compiled import compiled
 from tests.kernels.running import HOST, UNIT
 
@@ -86,3 +90,33 @@ def test_a_schedule_that_does_not_fit_is_not_used(sizes: dict[str, int]) -> None
 def test_a_schedule_is_what_its_fields_say() -> None:
     schedule = LinearWork(30, 40, 50).default(UNIT)
     assert schedule_of(dataclasses.asdict(schedule)) == schedule
+
+
+def test_work_in_another_type_is_other_work(tiny_built: Path) -> None:
+    """What is measured is what a build in that type makes: not the same kernels in float32."""
+    module = load(tiny_built / "scoring_head" / RELAX)
+    found = {dtype: [work for work, _ in tunable(module, HOST, dtype)] for dtype in ("float32", "bfloat16")}
+    assert len(found["float32"]) == len(found["bfloat16"]) > 0
+    assert not {work.key for work in found["float32"]} & {work.key for work in found["bfloat16"]}
+    assert {work.key for work in found["float32"]} == {work.key_in_float32 for work in found["bfloat16"]}
+    made = {f"{name}" for work in found["bfloat16"] for name in digests(work)}
+    assert made and not made & {name for work in found["float32"] for name in digests(work)}
+    tuned = TunedSchedules({work.key: dataclasses.asdict(another(work)) for work in found["bfloat16"]})
+    optimised = optimise(module, HOST, tuned=tuned, dtype="bfloat16")
+    assert set(attributes(optimised, TUNED)) == {work.key for work in found["bfloat16"]}
+
+
+def digests(work: Workload) -> set[str]:
+    """Of the kernel with the usual schedule, if it has products with a weight: attention rounds only on some CPUs."""
+    if not isinstance(work, LinearWork):
+        return set()
+    return {name_of("kernel", work.function(UNIT, work.default(UNIT)).without_attr("global_symbol"))}
+
+
+def test_records_of_float32_serve_where_there_are_none_of_the_type() -> None:
+    exact, rounded = LinearWork(300, 40, 50), LinearWork(300, 40, 50, dtype="bfloat16")
+    default = dataclasses.asdict(exact.default(UNIT))
+    other = {**default, "unroll": 2}
+    assert TunedSchedules({exact.key: default}).find(rounded, UNIT) == schedule_of(default)
+    assert TunedSchedules({exact.key: default, rounded.key: other}).find(rounded, UNIT) == schedule_of(other)
+    assert TunedSchedules({rounded.key: other}).find(exact, UNIT) is None

@@ -61,20 +61,25 @@ def optimise(
         return tvm.transform.Sequential(passes, name="sam3port.cpu.optimise")(mod)
 
 
-def tunable(mod: tvm.IRModule, target: Target) -> list[tuple[Workload, int]]:
+def tunable(mod: tvm.IRModule, target: Target, dtype: str = "float32") -> list[tuple[Workload, int]]:
     """The work of every call of a kernel in `mod` as `optimise` leaves it, where there is a choice of schedules.
+
+    Args:
+        mod: as for `optimise`.
+        target: an LLVM target.
+        dtype: what products are computed in.
 
     Returns:
         Each with its FLOPs.
     """
-    unit = vector_unit(target)
+    unit = vector_unit(target, dtype)
     tidy = tvm.transform.Sequential(tidied())(mod)
     places = [place for function in _relax_functions(tidy) for place in find(function, unit)]
     work = {place.workload.key: place.workload for place in places if place.workload is not None}
     # Some of them are for naught: an attention takes the place of products. So all get the usual schedule as if it had
     # been measured, and those that are left say what they are.
     usual = TunedSchedules({key: asdict(each.default(unit)) for key, each in work.items()})
-    done = dispatch(target, usual)(tidy)
+    done = dispatch(target, usual, dtype)(tidy)
     left = []
     for function in _relax_functions(done):
         for call in _calls(function):

@@ -28,8 +28,11 @@ class TunedSchedules:
 
     def find(self, workload: Workload | None, unit: VectorUnit) -> Schedule | None:
         """The schedule for a workload, None where none was measured or it does not fit `unit`."""
-        sizes = self._sizes.get(workload.key) if workload is not None else None
-        if workload is None or sizes is None:
+        if workload is None:
+            return None
+        # What is best in float32 is a better guess for another type than what is computed from the shape alone.
+        sizes = self._sizes.get(workload.key) or self._sizes.get(workload.key_in_float32)
+        if sizes is None:
             return None
         schedule = schedule_of(sizes)
         return None if schedule is None or workload.problem(schedule, unit) else schedule

@@ -5,7 +5,7 @@ Found by operator and shape (`sam3port.kernels.cpu.patterns`): equal work has eq
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Protocol
 
 from tvm import tirx
@@ -25,7 +25,11 @@ class Workload(Protocol):
 
     @property
     def key(self) -> str:
-        """Names it in databases: kind, shape, what follows in the epilogue, type."""
+        """Names it in databases: kind, shape, what follows in the epilogue, what it is computed in."""
+
+    @property
+    def key_in_float32(self) -> str:
+        """The key of the same work in float32."""
 
     def default(self, unit: VectorUnit) -> Schedule:
         """The schedule that is computed from the shape."""
@@ -40,11 +44,29 @@ class Workload(Protocol):
         """The kernel."""
 
 
-def _key(kind: str, shape: str, steps: Epilogue) -> str:
-    return " ".join([kind, shape, *([",".join(steps)] if steps else []), "float32"])
+def _key(kind: str, shape: str, steps: Epilogue, dtype: str) -> str:
+    return " ".join([kind, shape, *([",".join(steps)] if steps else []), dtype])
 
 
-class _Product:
+class _Typed:
+    """What all workloads have in common."""
+
+    dtype: str
+
+    @property
+    def key(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def key_in_float32(self) -> str:
+        return f"{self.key.removesuffix(self.dtype)}float32"
+
+    def unit(self, unit: VectorUnit) -> VectorUnit:
+        """`unit`, computing in the type of this work."""
+        return replace(unit, dtype=self.dtype)
+
+
+class _Product(_Typed):
     """What all products have in common."""
 
     rows: int
@@ -55,7 +77,7 @@ class _Product:
             return "it is the schedule of an attention"
         if schedule.halvings and not self.halvable(schedule, unit):
             return "this product cannot be halved"
-        return schedule.problem(unit)
+        return schedule.problem(self.unit(unit))
 
     def halvable(self, schedule: ProductSchedule, unit: VectorUnit) -> bool:
         """See `sam3port.kernels.cpu.strassen`."""
@@ -65,7 +87,7 @@ class _Product:
         raise NotImplementedError
 
     def schedules(self, unit: VectorUnit) -> list[Schedule]:
-        space = spaces.products(self.default(unit), self.rows, self.columns, unit)
+        space = spaces.products(self.default(unit), self.rows, self.columns, self.unit(unit))
         return [each for each in space if self.problem(each, unit) is None]
 
 
@@ -77,20 +99,25 @@ class LinearWork(_Product):
     columns: int
     depth: int
     steps: Epilogue = ()
+    dtype: str = "float32"
+    """What its operands are rounded to; sums are float32."""
+
+    def unit(self, unit: VectorUnit) -> VectorUnit:
+        return super().unit(unit).for_rows(self.rows)
 
     @property
     def key(self) -> str:
-        return _key("linear", f"{self.rows}x{self.columns}x{self.depth}", self.steps)
+        return _key("linear", f"{self.rows}x{self.columns}x{self.depth}", self.steps, self.dtype)
 
     def default(self, unit: VectorUnit) -> ProductSchedule:
-        return schedules.own_linear_schedule(self.rows, self.columns, self.depth, unit)
+        return schedules.own_linear_schedule(self.rows, self.columns, self.depth, self.unit(unit))
 
     def halvable(self, schedule: ProductSchedule, unit: VectorUnit) -> bool:
-        return schedules.halvable(self.rows, self.columns, self.depth, schedule, unit)
+        return schedules.halvable(self.rows, self.columns, self.depth, schedule, self.unit(unit))
 
     def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
         assert isinstance(schedule, ProductSchedule)
-        return gemm.linear_func(self.rows, self.columns, self.depth, unit, self.steps, schedule)
+        return gemm.linear_func(self.rows, self.columns, self.depth, self.unit(unit), self.steps, schedule)
 
 
 @dataclass(frozen=True)
@@ -102,20 +129,24 @@ class MatmulWork(_Product):
     columns: int
     depth: int
     transpose_b: bool
+    dtype: str = "float32"
+    """What its operands are rounded to; sums are float32."""
+
+    def unit(self, unit: VectorUnit) -> VectorUnit:
+        return super().unit(unit).for_rows(self.rows)
 
     @property
     def key(self) -> str:
         shape = f"{self.batch}x{self.rows}x{self.columns}x{self.depth}"
-        return _key("matmul", shape, ("transposed",) if self.transpose_b else ())
+        return _key("matmul", shape, ("transposed",) if self.transpose_b else (), self.dtype)
 
     def default(self, unit: VectorUnit) -> ProductSchedule:
-        return schedules.matmul_schedule(self.rows, self.columns, unit, transpose_b=self.transpose_b)
+        return schedules.matmul_schedule(self.rows, self.columns, self.unit(unit), transpose_b=self.transpose_b)
 
     def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
         assert isinstance(schedule, ProductSchedule)
-        return matmul_func(
-            self.batch, self.rows, self.columns, self.depth, unit, transpose_b=self.transpose_b, schedule=schedule
-        )
+        sizes = (self.batch, self.rows, self.columns, self.depth)
+        return matmul_func(*sizes, self.unit(unit), transpose_b=self.transpose_b, schedule=schedule)
 
 
 @dataclass(frozen=True)
@@ -124,6 +155,8 @@ class ConvolutionWork(_Product):
 
     spec: ConvolutionSpec
     steps: Epilogue = ()
+    dtype: str = "float32"
+    """What its operands are rounded to; sums are float32."""
 
     @property
     def rows(self) -> int:  # type: ignore[override]
@@ -139,14 +172,14 @@ class ConvolutionWork(_Product):
         shape = f"{spec.batch}x{spec.channels}x{spec.height}x{spec.width} to {spec.features}"
         how = (("kernel", spec.kernel), ("stride", spec.stride), ("padding", spec.padding), ("dilation", spec.dilation))
         how_text = " ".join(f"{name} {'x'.join(map(str, sizes))}" for name, sizes in how)
-        return _key("convolution", f"{shape} {how_text}", self.steps)
+        return _key("convolution", f"{shape} {how_text}", self.steps, self.dtype)
 
     def default(self, unit: VectorUnit) -> ProductSchedule:
-        return schedules.convolution_schedule(self.rows, self.columns, unit)
+        return schedules.convolution_schedule(self.rows, self.columns, self.unit(unit))
 
     def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
         assert isinstance(schedule, ProductSchedule)
-        return convolution_func(self.spec, unit, self.steps, schedule)
+        return convolution_func(self.spec, self.unit(unit), self.steps, schedule)
 
 
 @dataclass(frozen=True)
@@ -159,6 +192,8 @@ class TransposedConvolutionWork(_Product):
     features: int
     kernel: tuple[int, int]
     steps: Epilogue = ()
+    dtype: str = "float32"
+    """What its operands are rounded to; sums are float32."""
 
     @property
     def rows(self) -> int:  # type: ignore[override]
@@ -171,23 +206,29 @@ class TransposedConvolutionWork(_Product):
     @property
     def key(self) -> str:
         shape = f"{self.batch}x{self.channels}x{self.size[0]}x{self.size[1]} to {self.features}"
-        return _key("transposed-convolution", f"{shape} kernel {self.kernel[0]}x{self.kernel[1]}", self.steps)
+        return _key(
+            "transposed-convolution", f"{shape} kernel {self.kernel[0]}x{self.kernel[1]}", self.steps, self.dtype
+        )
 
     def default(self, unit: VectorUnit) -> ProductSchedule:
-        return schedules.convolution_schedule(self.rows, self.columns, unit)
+        return schedules.convolution_schedule(self.rows, self.columns, self.unit(unit))
 
     def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
         assert isinstance(schedule, ProductSchedule)
-        return transposed_convolution_func(
-            self.batch, self.channels, self.size, self.features, self.kernel, unit, self.steps, schedule
-        )
+        sizes = (self.batch, self.channels, self.size, self.features, self.kernel)
+        return transposed_convolution_func(*sizes, self.unit(unit), self.steps, schedule)
 
 
 @dataclass(frozen=True)
-class AttentionWork:
+class AttentionWork(_Typed):
     """An attention whose lengths are known."""
 
     spec: AttentionSpec
+    dtype: str = "float32"
+    """What its operands are rounded to; sums are float32."""
+
+    def unit(self, unit: VectorUnit) -> VectorUnit:
+        return super().unit(unit).for_rows(self.spec.queries)
 
     @property
     def key(self) -> str:
@@ -199,27 +240,31 @@ class AttentionWork:
         how += ["rotary"] if spec.rotary else []
         how += [] if spec.bias is None else [f"bias {'x'.join(map(str, spec.bias))}"]
         how += [] if spec.causal_offset is None else [f"causal {spec.causal_offset}"]
-        return _key("attention", " ".join([shape, *how]), ())
+        return _key("attention", " ".join([shape, *how]), (), self.dtype)
 
     def default(self, unit: VectorUnit) -> AttentionSchedule:
-        return schedules.attention_schedule(self.spec.queries, self.spec.keys, self.spec.value_features, unit)
+        return schedules.attention_schedule(
+            self.spec.queries, self.spec.keys, self.spec.value_features, self.unit(unit)
+        )
 
     def schedules(self, unit: VectorUnit) -> list[Schedule]:
-        return list(spaces.attentions(self.default(unit), self.spec, unit))
+        return list(spaces.attentions(self.default(unit), self.spec, self.unit(unit)))
 
     def problem(self, schedule: Schedule, unit: VectorUnit) -> str | None:
         if not isinstance(schedule, AttentionSchedule):
             return "it is the schedule of a product"
-        return schedule.problem(unit, self.spec.features, self.spec.value_features)
+        return schedule.problem(self.unit(unit), self.spec.features, self.spec.value_features)
 
     def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
         assert isinstance(schedule, AttentionSchedule)
-        return attention_func(self.spec, unit, schedule)
+        return attention_func(self.spec, self.unit(unit), schedule)
 
 
-def attention_work(spec: AttentionSpec) -> AttentionWork | None:
+def attention_work(spec: AttentionSpec, dtype: str) -> AttentionWork | None:
     """None where a length is not known before the program runs."""
-    return AttentionWork(spec) if emit.is_static(spec.batch, spec.queries, spec.keys, *(spec.bias or ())) else None
+    return (
+        AttentionWork(spec, dtype) if emit.is_static(spec.batch, spec.queries, spec.keys, *(spec.bias or ())) else None
+    )
 
 
 def described(schedule: Schedule) -> str:

@@ -246,7 +246,7 @@ def _replacement(
     unit = unit.for_rows(spec.queries)
     out_shape = g.shape_of(target)
     assert out_shape is not None
-    workload = attention_work(replace(spec, bias=tuple(bias_shape) if bias is not None else None))
+    workload = attention_work(replace(spec, bias=tuple(bias_shape) if bias is not None else None), unit.dtype)
     schedule = tuned.attention(workload, unit)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:

@@ -43,7 +43,7 @@ def match_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSche
     out_shape = g.shape_of(chain.last)
     assert out_shape is not None
     minimal = winograd.fits(spec, unit)
-    workload = ConvolutionWork(spec, steps) if isinstance(batch, int) and not minimal else None
+    workload = ConvolutionWork(spec, steps, unit.dtype) if isinstance(batch, int) and not minimal else None
     schedule = tuned.product(workload, unit)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
@@ -101,8 +101,8 @@ def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned
     out_shape = g.shape_of(chain.last)
     assert out_shape is not None
     size = (height, width)
-    static = isinstance(batch, int)
-    workload = TransposedConvolutionWork(batch, channels, size, features, (kh, kw), steps) if static else None
+    sizes = (batch, channels, size, features, (kh, kw))
+    workload = TransposedConvolutionWork(*sizes, steps, unit.dtype) if isinstance(batch, int) else None
     schedule = tuned.product(workload, unit)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:

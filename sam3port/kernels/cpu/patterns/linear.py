@@ -195,7 +195,7 @@ def linear_replacement(
     steps = tuple(chain.steps)
     if few_columns.fits(n, k, unit) and read is None and chain.order is None:
         return _few_columns(x, weight, sizes, chain, unit, transposed=transposed)
-    workload = LinearWork(rows, n, k, steps) if isinstance(rows, int) else None
+    workload = LinearWork(rows, n, k, steps, unit.dtype) if isinstance(rows, int) else None
     measured = tuned.product(workload, unit)
     schedule = measured or own_linear_schedule(rows, n, k, unit)
 

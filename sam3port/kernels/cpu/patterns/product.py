@@ -42,7 +42,8 @@ def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedule
     assert out_shape is not None
     # A single column lies as a row.
     few = few_columns.fits(n, k, unit) and (transposed is not None or n == 1)
-    workload = MatmulWork(batch, m, n, k, transposed is not None) if isinstance(m, int) and not few else None
+    static = isinstance(m, int) and not few
+    workload = MatmulWork(batch, m, n, k, transposed is not None, unit.dtype) if static else None
     schedule = tuned.product(workload, unit)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
