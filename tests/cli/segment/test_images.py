@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sam3port.cli.segment_images import sources, suffixes
+from sam3port.cli.segment.images import sources, suffixes
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sam3port.cli.main import main
-from sam3port.cli.segment_prompts import Prompt, example
+from sam3port.cli.segment.prompts import Prompt, example
 from sam3port.components.component import Capacity
 from sam3port.errors import UsageError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sam3port.cli.segment_images import Source
+    from sam3port.cli.segment.images import Source
     from sam3port.errors import Sam3PortError
     from sam3port.runtime.result import Clicked, Result
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-    from sam3port.cli.segment_images import Source
-    from sam3port.cli.segment_objects import Outcome
+    from sam3port.cli.segment.images import Source
+    from sam3port.cli.segment.objects import Outcome
 
 
 @contextlib.contextmanager

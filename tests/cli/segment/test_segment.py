@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 
 import sam3port
 from sam3port.runtime.model import Model
-from tests.cli.segmenting import Segment, photographs, segment, whole_files
+from tests.cli.segment.segmenting import Segment, photographs, segment, whole_files
 from tests.conftest import clean_environment
 
 __all__ = ["photographs", "segment"]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from sam3port.cli.segment_prompts import Example, Prompt, examples, threshold
+from sam3port.cli.segment.prompts import Example, Prompt, examples, threshold
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
-    from sam3port.cli.segment_progress import Shown
+    from sam3port.cli.segment.progress import Shown
     from sam3port.runtime.model import Model
 
 _THRESHOLD: Final = 0.5
@@ -79,11 +79,11 @@ def segment(
         raise UsageError("--click keeps the best mask, whatever its score", "leave --threshold out")
     prompt = Prompt(text, boxes, points, _THRESHOLD if threshold is None else threshold, one)
     prompt.check()
-    from sam3port.cli.segment_images import sources
-    from sam3port.cli.segment_output import open_output
-    from sam3port.cli.segment_progress import show
-    from sam3port.cli.segment_report import print_outcomes
-    from sam3port.cli.segment_run import segment_all
+    from sam3port.cli.segment.images import sources
+    from sam3port.cli.segment.output import open_output
+    from sam3port.cli.segment.progress import show
+    from sam3port.cli.segment.report import print_outcomes
+    from sam3port.cli.segment.run import segment_all
 
     pictures = sources(images)
     model = _load(artifact, threads)

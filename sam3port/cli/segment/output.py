@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sam3port.cli.segment_images import OVERLAY, Source
+from sam3port.cli.segment.images import OVERLAY, Source
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
-    from sam3port.cli.segment_objects import Found
+    from sam3port.cli.segment.objects import Found
 
 ANNOTATIONS: Final = "annotations.json"
 LOCK: Final = ".segment.lock"

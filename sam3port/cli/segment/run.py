@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from sam3port.cli.segment_images import Source
-from sam3port.cli.segment_objects import Found, Outcome, found_in, objects
-from sam3port.cli.segment_output import Coco, Output
-from sam3port.cli.segment_prompts import Prompt
+from sam3port.cli.segment.images import Source
+from sam3port.cli.segment.objects import Found, Outcome, found_in, objects
+from sam3port.cli.segment.output import Coco, Output
+from sam3port.cli.segment.prompts import Prompt
 from sam3port.errors import Sam3PortError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sam3port.cli.console import output, printable
-from sam3port.cli.segment_objects import Outcome
-from sam3port.cli.segment_prompts import Prompt
+from sam3port.cli.segment.objects import Outcome
+from sam3port.cli.segment.prompts import Prompt
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -17,7 +17,7 @@ import filelock
 import pytest
 
 from tests.cli.conftest import call
-from tests.cli.segmenting import Segment, photographs, segment, whole_files
+from tests.cli.segment.segmenting import Segment, photographs, segment, whole_files
 from tests.conftest import clean_environment
 
 __all__ = ["photographs", "segment"]
