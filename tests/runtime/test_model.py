@@ -20,6 +20,7 @@ from sam3port.errors import Sam3PortError, UsageError
 from sam3port.runtime.encoded import EncodedImage
 from sam3port.runtime.model import Model
 from sam3port.runtime.result import Clicked, Result
+from tests.conftest import shared_folder, tiny_built_with
 
 PHOTO = skimage.data.astronaut()[:400]
 """400 x 512."""
@@ -109,6 +110,12 @@ def test_capacity_can_be_used_up(image: EncodedImage) -> None:
         ({"text": ""}, "the text is ''"),
         ({"text": " \n"}, "the text is"),
         ({"text": b"face"}, "the text is b'face'"),
+        ({"text": []}, "the list of texts is empty"),
+        ({"text": ["face", " "]}, "the text is ' '"),
+        ({"text": "face", "mask_threshold": 0}, "the mask threshold is 0"),
+        ({"text": "face", "mask_threshold": 1.5}, "the mask threshold is 1.5"),
+        ({"text": "face", "max_objects": 0}, "max_objects is 0"),
+        ({"text": "face", "nms": -1}, "nms is -1"),
         ({"text": "", "boxes": [(0, 0, 9, 9)]}, "the text is ''"),
         ({"text": "face", "threshold": 1.5}, "the threshold is 1.5"),
         ({"text": "face", "threshold": -0.1}, "the threshold is -0.1"),
@@ -123,6 +130,72 @@ def test_capacity_can_be_used_up(image: EncodedImage) -> None:
 def test_what_cannot_be_asked_is_said(image: EncodedImage, prompt: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         image.segment(**prompt)
+
+
+def test_several_texts_get_the_answers_that_each_would_get_alone(image: EncodedImage) -> None:
+    texts = ["face", "helmet", "the moon"]
+    together = image.segment(text=texts, threshold=0.3)
+    assert together.texts == tuple(texts)
+    assert together.text is None
+    for index, text in enumerate(texts):
+        alone = image.segment(text=text, threshold=0.3)
+        mine = together.take(np.flatnonzero(together.asked == index))
+        assert len(alone) > 0
+        same(mine, alone)
+        np.testing.assert_array_equal(mine.queries, alone.queries)
+        assert mine.names == [text] * len(alone)
+    assert len(image.segment(text=["face"], threshold=0.3)) == len(image.segment(text="face", threshold=0.3))
+
+
+def test_texts_as_many_as_the_build_takes_at_once(
+    tmp_path_factory: pytest.TempPathFactory, image: EncodedImage
+) -> None:
+    """Two at a time, the third with an empty place beside it: the answers are those that each gets alone."""
+    artifact = tiny_built_with(shared_folder(tmp_path_factory) / "tiny_two_prompts", "--prompts", "2")
+    model = sam3port.load(artifact)
+    together = model.encode_image(PHOTO).segment(text=["face", "helmet", "the moon"], threshold=0)
+    alone = image.segment(text=["face", "helmet", "the moon"], threshold=0)
+    np.testing.assert_array_equal(together.asked, alone.asked)
+    np.testing.assert_allclose(together.scores, alone.scores, atol=1e-4)
+    np.testing.assert_allclose(together.boxes, alone.boxes, atol=0.1)
+    assert (together.masks != alone.masks).mean() < 1e-3
+
+
+def test_what_is_best_of_those_left_out_is_known(image: EncodedImage) -> None:
+    scores = image.segment(text="face", threshold=0).scores
+    assert image.segment(text="face", threshold=0).best_below is None
+    assert image.segment(text="face", threshold=1).best_below == scores.max()
+    kept = image.segment(text="face", threshold=0.3)
+    assert kept.best_below == scores[scores <= 0.3].max()
+
+
+def test_the_best_objects(image: EncodedImage) -> None:
+    every = image.segment(text=["face", "helmet"], threshold=0)
+    few = image.segment(text=["face", "helmet"], threshold=0, max_objects=5)
+    np.testing.assert_array_equal(np.sort(few.scores), np.sort(every.scores)[-5:])
+    assert np.all(np.diff(few.asked) >= 0), "in the order of texts and queries"
+    assert len(image.segment(text="face", threshold=0, max_objects=1000)) == 20
+
+
+def test_a_higher_mask_threshold_makes_masks_smaller(image: EncodedImage) -> None:
+    masks = [image.segment(text="face", threshold=0, mask_threshold=each).masks for each in (0.3, 0.5, 0.7)]
+    assert (masks[0] >= masks[1]).all() and (masks[1] >= masks[2]).all()
+    assert masks[0].sum() > masks[1].sum() > masks[2].sum()
+
+
+def test_objects_upon_each_other_are_left_out(image: EncodedImage) -> None:
+    every = image.segment(text=["face", "helmet"], threshold=0)
+    kept = image.segment(text=["face", "helmet"], threshold=0, nms=0.6)
+    assert 2 < len(kept) < len(every)
+
+    def iou(one: np.ndarray, other: np.ndarray) -> float:
+        return float((one & other).sum() / max((one | other).sum(), 1))
+
+    for index in range(len(kept)):
+        for other in range(index):
+            if kept.asked[index] == kept.asked[other]:
+                assert iou(kept.masks[index], kept.masks[other]) < 0.65  # it was decided at the model's own size
+    same(image.segment(text="face", threshold=0, nms=1.0), image.segment(text="face", threshold=0))
 
 
 def test_an_over_long_text_is_cut_with_a_warning(image: EncodedImage) -> None:

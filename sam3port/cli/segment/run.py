@@ -1,21 +1,29 @@
-"""A run of ``sam3port segment``: every picture encoded, asked, and its results written."""
+"""A run of ``sam3port segment``: every picture encoded, asked, and its results written.
+
+While one picture is encoded and asked, the next one is read and the one before is written.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from sam3port.cli.segment.described import Described
 from sam3port.cli.segment.images import Source
-from sam3port.cli.segment.objects import Found, Outcome, found_in, objects
-from sam3port.cli.segment.output import Coco, Output
+from sam3port.cli.segment.journal import Journal
+from sam3port.cli.segment.notes import Notes, collected
+from sam3port.cli.segment.outcome import Found, Outcome, found_in
+from sam3port.cli.segment.output import Output
 from sam3port.cli.segment.prompts import Prompt
 from sam3port.errors import Sam3PortError
 
 if TYPE_CHECKING:
     from sam3port.runtime.model import Model
+    from sam3port.runtime.picture import Prepared
 
 
 class Watcher(Protocol):
@@ -27,7 +35,7 @@ class Watcher(Protocol):
 
 
 def segment_all(
-    model: Model, sources: Sequence[Source], prompt: Prompt, output: Output, watcher: Watcher
+    model: Model, sources: Sequence[Source], prompt: Prompt, output: Output, journal: Journal, watcher: Watcher
 ) -> tuple[list[Outcome], Path | None]:
     """Goes through the pictures; one that cannot be used does not keep the others from it.
 
@@ -36,6 +44,7 @@ def segment_all(
         sources: the pictures.
         prompt: checked, and within the model's capacity.
         output: where files go.
+        journal: the pictures that an earlier run did, which are left as they are. Gets those of this one.
         watcher: is told what happens.
 
     Returns:
@@ -44,48 +53,138 @@ def segment_all(
     Raises:
         UsageError: results cannot be written. Those of earlier pictures, and their annotations, are there.
     """
-    coco = Coco(prompt.text or "object")
-    outcomes = []
-    try:
-        for source in sources:
-            watcher.began(source)
-            outcomes.append(_segment(model, source, prompt, output, coco))
-            watcher.ended(outcomes[-1])
-    except BaseException:  # interrupted, or the disk is full: what is there is described all the same
-        with contextlib.suppress(Sam3PortError):
-            _annotate(output, coco)
-        raise
-    return outcomes, _annotate(output, coco)
+    outcomes: list[Outcome] = []
+    writing: Future[Outcome] | None = None
 
+    def finish() -> None:
+        nonlocal writing
+        if writing is not None:
+            outcome, writing = writing.result(), None
+            outcomes.append(outcome)
+            watcher.ended(outcome)
 
-def _segment(model: Model, source: Source, prompt: Prompt, output: Output, coco: Coco) -> Outcome:
-    outcome = Outcome(source)
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
+    with collected() as notes, ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
+        steps = _Steps(model, prompt, output, journal, notes)
         try:
-            found = _find(model, source, prompt)
-        except Sam3PortError as error:
-            outcome.error = error
-            return outcome
-    outcome.notes = [str(warning.message) for warning in warned if warning.category is UserWarning]
-    outcome.height, outcome.width = found.answer.pixels.shape[:2]
-    outcome.files = output.write(source, found)
-    outcome.objects = objects(coco.add(source, found))
-    return outcome
-
-
-def _find(model: Model, source: Source, prompt: Prompt) -> Found:
-    if source.problem is not None:
-        raise Sam3PortError(source.problem)
-    try:
-        return found_in(prompt.ask(model.encode_image(source.file)))
-    except MemoryError:
-        raise Sam3PortError(f"there is not enough memory for {source.file}", "make the picture smaller") from None
-    except Sam3PortError as error:
-        if str(source.file) in error.problem:
+            reading = None
+            for index, source in enumerate(sources):
+                watcher.began(source)
+                read = (reading or reader.submit(steps.read, source)).result()
+                following = sources[index + 1 : index + 2]
+                reading = reader.submit(steps.read, following[0]) if following else None
+                asked = steps.ask(read)
+                finish()
+                writing = writer.submit(steps.write, asked)
+            finish()
+        except BaseException:  # interrupted, or the disk is full: what is there is described all the same
+            with contextlib.suppress(Exception):
+                finish()
+            with contextlib.suppress(Sam3PortError):
+                _annotate(output, journal, sources, outcomes)
             raise
-        raise Sam3PortError(f"{source.file}: {error.problem}", error.remedy) from error
+    return outcomes, _annotate(output, journal, sources, outcomes)
 
 
-def _annotate(output: Output, coco: Coco) -> Path | None:
-    return output.write_annotations(coco.as_json()) if coco.images else None
+@dataclass
+class _Work:
+    """A picture on its way."""
+
+    outcome: Outcome
+    size: int = 0
+    changed: int = 0
+    prepared: Prepared | None = None
+    found: Found | None = None
+
+
+class _Steps:
+    """What is done to each picture, each step in a thread of its own."""
+
+    def __init__(self, model: Model, prompt: Prompt, output: Output, journal: Journal, notes: Notes) -> None:
+        self._model = model
+        self._prompt = prompt
+        self._output = output
+        self._journal = journal
+        self._notes = notes
+
+    def read(self, source: Source) -> _Work:
+        work = _Work(Outcome(source))
+        with self._faults(work):
+            if source.problem is not None:
+                raise Sam3PortError(source.problem)
+            with contextlib.suppress(OSError):  # what cannot be read is said below
+                status = source.file.stat()
+                work.size, work.changed = status.st_size, status.st_mtime_ns
+            if (earlier := self._earlier(work)) is not None:
+                work.outcome.done_before, work.outcome.described = True, earlier
+                work.outcome.files = self._output.files(source.name)
+            else:
+                with work.outcome.stage("reading"):
+                    work.prepared = self._model.prepare(source.file)
+        return work
+
+    def ask(self, work: _Work) -> _Work:
+        if work.prepared is not None:
+            with self._faults(work):
+                with work.outcome.stage("encoding"):
+                    image = self._model.encode_image(work.prepared)
+                with work.outcome.stage("prompt"):
+                    answer = self._prompt.ask(image)
+                work.found = found_in(answer)
+                work.outcome.best_below = getattr(answer, "best_below", None)
+            work.prepared = None
+        return work
+
+    def write(self, work: _Work) -> Outcome:
+        outcome = work.outcome
+        if work.found is not None:
+            source = outcome.source
+            height, width = work.found.answer.pixels.shape[:2]
+            file_name = self._output.file_name(source.file)
+            picture = Described(file_name, source.name, width, height, work.size, work.changed)
+            try:
+                self._output.write(work.found, picture, outcome)
+                self._journal.add(picture)
+                outcome.described = picture
+            except MemoryError:
+                outcome.error = _too_large(source.file)
+        return outcome
+
+    def _earlier(self, work: _Work) -> Described | None:
+        """What an earlier run found in the same file."""
+        source = work.outcome.source
+        found = self._journal.done.get(self._output.file_name(source.file))
+        if found is None or (found.name, found.size, found.changed) != (source.name, work.size, work.changed):
+            return None
+        return found if self._output.complete(found) else None
+
+    @contextlib.contextmanager
+    def _faults(self, work: _Work) -> Iterator[None]:
+        """What goes wrong with a picture is part of its outcome."""
+        file = work.outcome.source.file
+        try:
+            yield
+        except MemoryError:
+            work.outcome.error = _too_large(file)
+        except Sam3PortError as error:
+            named = str(file) in error.problem
+            work.outcome.error = error if named else Sam3PortError(f"{file}: {error.problem}", error.remedy)
+        work.outcome.notes += self._notes.take()
+
+
+def _too_large(file: Path) -> Sam3PortError:
+    return Sam3PortError(f"there is not enough memory for {file}", "make the picture smaller")
+
+
+def _annotate(output: Output, journal: Journal, sources: Sequence[Source], outcomes: Sequence[Outcome]) -> Path | None:
+    """Describes pictures of earlier runs that this one has nothing to do with, then its own, in its order."""
+    reached = {outcome.source.name: outcome.described for outcome in outcomes}
+    own = {output.file_name(source.file): source.name for source in sources}
+    others = [each for each in journal.done.values() if each.file_name not in own and each.name not in own.values()]
+    # Those that an interrupted run did not reach may have been done before.
+    those = [reached.get(name) if name in reached else journal.done.get(file) for file, name in own.items()]
+    pictures = [*others, *(each for each in those if each is not None)]
+    if not pictures:
+        return None
+    file = output.write_run(pictures, journal.run)
+    journal.told = True
+    return file
