@@ -8,6 +8,7 @@ import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,11 @@ import skimage.data
 from PIL import Image
 
 import sam3port
+from sam3port.components.component import Capacity
 from sam3port.errors import Sam3PortError, UsageError
 from sam3port.runtime.encoded import EncodedImage
 from sam3port.runtime.model import Model
 from sam3port.runtime.result import Clicked, Result
-from tests.conftest import shared_folder, tiny_built_with
 
 PHOTO = skimage.data.astronaut()[:400]
 """400 x 512."""
@@ -147,18 +148,35 @@ def test_several_texts_get_the_answers_that_each_would_get_alone(image: EncodedI
     assert len(image.segment(text=["face"], threshold=0.3)) == len(image.segment(text="face", threshold=0.3))
 
 
-def test_texts_as_many_as_the_build_takes_at_once(
-    tmp_path_factory: pytest.TempPathFactory, image: EncodedImage
-) -> None:
-    """Two at a time, the third with an empty place beside it: the answers are those that each gets alone."""
-    artifact = tiny_built_with(shared_folder(tmp_path_factory) / "tiny_two_prompts", "--prompts", "2")
-    model = sam3port.load(artifact)
-    together = model.encode_image(PHOTO).segment(text=["face", "helmet", "the moon"], threshold=0)
-    alone = image.segment(text=["face", "helmet", "the moon"], threshold=0)
-    np.testing.assert_array_equal(together.asked, alone.asked)
-    np.testing.assert_allclose(together.scores, alone.scores, atol=1e-4)
-    np.testing.assert_allclose(together.boxes, alone.boxes, atol=0.1)
-    assert (together.masks != alone.masks).mean() < 1e-3
+class TwoAtOnce:
+    """A model that takes two prompts, and finds in each one object with the text's length as its score."""
+
+    manifest = SimpleNamespace(capacity=Capacity(prompts=2, points=1, boxes=1))
+
+    def __init__(self) -> None:
+        self.engine = self
+        self.asked: list[list[str]] = []
+
+    def encode_texts(self, texts: list[str]) -> dict[str, Any]:
+        self.asked.append(list(texts))
+        return {"texts": [*texts, *["nothing"] * (2 - len(texts))]}
+
+    def call(self, _entry: str, given: dict[str, Any]) -> dict[str, Any]:
+        assert given["boxes"].shape[1] == len(given["texts"]) == 2
+        return given
+
+    def arrays(self, handles: dict[str, Any], *_names: str) -> list[np.ndarray]:
+        scores = np.array([[len(text) / 100] for text in handles["texts"]], np.float32)
+        return [scores, np.full((2, 1, 4), 0.5, np.float32), np.ones((2, 1, 4, 4), np.float32)]
+
+
+def test_texts_are_asked_as_many_at_once_as_the_build_takes() -> None:
+    """The third has an empty place beside it, whose answer is none."""
+    model = TwoAtOnce()
+    found = EncodedImage(model, PHOTO, {}).segment(text=["a", "bb", "ccc"], threshold=0)  # type: ignore[arg-type]
+    assert model.asked == [["a", "bb"], ["ccc"]]
+    np.testing.assert_allclose(found.scores, [0.01, 0.02, 0.03], atol=1e-6)
+    assert found.asked.tolist() == [0, 1, 2]
 
 
 def test_what_is_best_of_those_left_out_is_known(image: EncodedImage) -> None:
