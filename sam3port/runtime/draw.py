@@ -21,6 +21,8 @@ from sam3port.runtime.picture import Pixels
 
 _OPACITY: Final = round(0.45 * 255)
 """Of a mask's colour over the picture, of 255."""
+_STRIP: Final = 2**18
+"""Pixels of a mask at once: what fits a CPU's cache."""
 _GOLDEN: Final = 0.618034
 """Steps of this part of a circle keep any number of hues apart."""
 # A photograph hardly shrinks by more effort: level 1 takes 60 % of level 3's time for 4 % more bytes.
@@ -106,10 +108,15 @@ def colour(index: int) -> Colour:
 
 def _paint(image: Image.Image, region: Region, tint: Colour, line: int) -> None:
     """Mask and outline, only where they are. What lies within `line` of the outside is outline."""
-    strength = region.inside.view(np.uint8) * np.uint8(255)
-    strength -= core(region.inside, line).view(np.uint8) * np.uint8(255 - _OPACITY)
-    where = (region.left, region.top, region.right, region.bottom)
-    image.paste(tint, where, Image.fromarray(strength))
+    height, width = region.inside.shape
+    rows = max(line, _STRIP // width)
+    for start in range(0, height, rows):
+        end, first = min(start + rows, height), max(start - line, 0)
+        inside = region.inside[first : end + line]
+        strength = inside.view(np.uint8) * np.uint8(255)
+        strength -= core(inside, line).view(np.uint8) * np.uint8(255 - _OPACITY)
+        where = (region.left, region.top + start, region.right, region.top + end)
+        image.paste(tint, where, Image.fromarray(strength[start - first : end - first]))
 
 
 def _within(box: Sequence[float] | None, width: int, height: int) -> Box:

@@ -140,7 +140,7 @@ def _converted(image: Image.Image, name: str) -> Pixels:
                 f"{name} has 32 bits a value (mode {upright.mode}), for which black and white are not defined",
                 "convert it to 8 or 16 bits first",
             )
-        pixels = np.asarray(upright.convert("RGB"))
+        pixels = np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
     # Pillow's decoders raise all of these on files that are cut off or damaged.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, MemoryError) as error:
         raise UsageError(f"{name} is damaged or cannot be converted: {_line(error)}") from None
@@ -171,7 +171,8 @@ def _full_range(values: NDArray[np.uint16], image: Image.Image, name: str) -> ND
 
 def _upright(image: Image.Image, name: str) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)  # a copy would be of many megabytes
+        return image
     # What Pillow's reader of EXIF raises on damaged blocks; viewers show such pictures as they are stored.
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error) as error:
         warnings.warn(f"{name}: its EXIF block cannot be read, it is taken as stored: {_line(error)}", stacklevel=2)
