@@ -116,7 +116,7 @@ def _run(words: Sequence[str], folder: Path) -> _Run:
     ended = children.run("sam3port.bench.run_command", str(file), *words)
     seconds = time.perf_counter() - started
     if ended.returncode:
-        last = (ended.stderr.strip() or "it said nothing").splitlines()[-1]
+        last = " ".join((ended.stderr.strip() or "it said nothing").splitlines()[-2:])
         raise Sam3PortError(f"sam3port {words[0]} ended with status {ended.returncode}: {last}")
     took = json.loads(file.read_bytes())
     stages = json.loads(ended.stdout)["images"][0]["seconds"] if words[0] == "segment" else {}

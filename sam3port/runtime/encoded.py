@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from sam3port.components.data.prompts import Geometry, pad_clicks, pad_geometry
 from sam3port.errors import UsageError
-from sam3port.runtime import prompts
+from sam3port.runtime import features, prompts
 from sam3port.runtime.choose import apart, best, logit, part_of_one
 from sam3port.runtime.engine import Handles
 from sam3port.runtime.holes import filled
@@ -29,11 +31,11 @@ VISUAL: Final = "visual"
 class EncodedImage:
     """A picture that the model has seen. Its features stay on the device as long as this object lives."""
 
-    def __init__(self, model: Model, pixels: Pixels, features: Handles) -> None:
+    def __init__(self, model: Model, pixels: Pixels, handles: Handles) -> None:
         self._model = model
         self.pixels = pixels
         """(height, width, 3) RGB uint8, upright."""
-        self.features = features
+        self.features = handles
         """Of what ``encode_image`` returned, what prompts are answered with: on the device, by name."""
 
     @property
@@ -43,6 +45,25 @@ class EncodedImage:
     @property
     def height(self) -> int:
         return int(self.pixels.shape[0])
+
+    def arrays(self) -> dict[str, Any]:
+        """Copies of the features in main memory, by name."""
+        names = list(self.features)
+        return dict(zip(names, self._model.engine.arrays(self.features, *names), strict=True))
+
+    def save(self, file: str | os.PathLike[str], dtype: str = "float32", pixels: bool = True) -> None:
+        """Writes the features, for `sam3port.runtime.model.Model.open_features` of the same artifact.
+
+        Args:
+            file: is replaced; safetensors.
+            dtype: ``float16`` halves the file, and rounds.
+            pixels: keeps the picture with them; without it has to be given again to be drawn on.
+
+        Raises:
+            UsageError: it cannot be written; the dtype is unknown or too small.
+        """
+        digest, kept = features.digest_of(self.pixels), self.pixels if pixels else None
+        features.write(Path(file), self.arrays(), self._model.identity, digest, dtype, kept)
 
     def segment(
         self,

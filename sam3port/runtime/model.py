@@ -13,10 +13,12 @@ import numpy as np
 
 from sam3port.components.data.prompts import pad_tokens
 from sam3port.errors import UsageError
+from sam3port.runtime import features
 from sam3port.runtime import picture as pictures
 from sam3port.runtime.artifact import open_artifact
 from sam3port.runtime.encoded import EncodedImage
 from sam3port.runtime.engine import Engine, Handles
+from sam3port.runtime.features import Features
 from sam3port.runtime.hashes import sha256
 from sam3port.runtime.manifest import MANIFEST, Manifest
 from sam3port.runtime.picture import Picture, Pixels, Prepared
@@ -89,6 +91,35 @@ class Model:
         pixels = pictures.read(picture)
         return Prepared(pixels, pictures.model_input(pixels, self.manifest.sizes.image_size))
 
+    @functools.cached_property
+    def feature_specs(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """The shape and dtype of what prompts are answered with, of what the image encoder returns."""
+        entries = self.manifest.entries
+        read = {spec.name for entry in ("ground", "click") for spec in entries[entry].inputs}
+        return {spec.name: (spec.shape, spec.dtype) for spec in entries["encode_image"].outputs if spec.name in read}
+
+    def open_features(self, file: str | os.PathLike[str], picture: Picture | None = None) -> EncodedImage:
+        """A picture that was encoded before, by this artifact, and written by `EncodedImage.save`.
+
+        Args:
+            file: the features.
+            picture: the picture, for those that were written without it.
+
+        Raises:
+            UsageError: they are of another artifact or picture; the file is absent or damaged; there is no picture.
+        """
+        found = features.read(Path(file), self.feature_specs, self.identity)
+        pixels = found.pixels if picture is None else pictures.read(picture)
+        if pixels is None:
+            raise UsageError(f"{os.fspath(file)} holds no picture", "give it, too: open_features(file, picture)")
+        if features.digest_of(pixels) != found.digest:
+            raise UsageError(f"{os.fspath(file)} was made of another picture", "give that, or encode this one")
+        return self.encoded(pixels, found)
+
+    def encoded(self, pixels: Pixels, known: Features) -> EncodedImage:
+        """A picture whose features are known: those of these pixels, read for this artifact."""
+        return EncodedImage(self, pixels, self.engine.on_device(known.arrays))
+
     def encode_text(self, text: str) -> Handles:
         """``text_features`` and ``text_mask`` of a text, on the device. Remembered for the next time.
 
@@ -133,5 +164,5 @@ class Model:
     def _encode_prepared(self, picture: Prepared) -> EncodedImage:
         found = self.engine.call("encode_image", {"image": picture.model_input})
         # The rest would only occupy the device: positions that are constants, levels that nothing reads.
-        read = {spec.name for entry in ("ground", "click") for spec in self.manifest.entries[entry].inputs}
+        read = self.feature_specs
         return EncodedImage(self, picture.pixels, {name: found[name] for name in found if name in read})

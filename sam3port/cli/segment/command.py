@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _THRESHOLD: Final = 0.5
 _MASK_THRESHOLD: Final = 0.5
+_DTYPES: Final = ("float32", "float16")  # as sam3port.runtime.features has them, which --help need not load
+_FEATURES_GB: Final = 20.0
 
 
 @click.command("segment")
@@ -97,6 +99,27 @@ _MASK_THRESHOLD: Final = 0.5
     multiple=True,
     help="Other forms of the results (repeatable).",
 )
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep the image encoder's results there, and read them from there when a picture comes again.",
+)
+@click.option(
+    "--features-dtype",
+    type=click.Choice(_DTYPES),
+    default=_DTYPES[0],
+    show_default=True,
+    help="float16 takes half the room, and rounds.",
+)
+@click.option(
+    "--features-limit",
+    type=click.FloatRange(min=0),
+    default=_FEATURES_GB,
+    show_default=True,
+    metavar="GB",
+    help="Of that folder; what was used least recently goes.",
+)
 @click.option("--resume", is_flag=True, help="Leave alone what an earlier run with the same options has done.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the CPU (default: all).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
@@ -117,6 +140,9 @@ def segment(
     overlay: str,
     polygons: bool,
     also: tuple[str, ...],
+    features: Path | None,
+    features_dtype: str,
+    features_limit: float,
     resume: bool,
     threads: int | None,
     as_json: bool,
@@ -143,12 +169,14 @@ def segment(
     from sam3port.cli.segment.progress import show
     from sam3port.cli.segment.report import print_outcomes
     from sam3port.cli.segment.run import segment_all
+    from sam3port.runtime.features import FeatureFolder
 
     forms = Forms(None if overlay == "none" else overlay, mask_format == "png", polygons, frozenset(also))
     found = sources(images)
     pictures = found.pictures
     model = _load(artifact, threads)
     prompt.fits(model.manifest.capacity)
+    folder = None if features is None else FeatureFolder(features, round(features_limit * 1e9), features_dtype)
     run = {"artifact": model.identity, "prompt": prompt.as_json(), "forms": forms.as_json()}
     with (
         open_output(out, pictures, forms, prompt.categories) as output,
@@ -159,7 +187,7 @@ def segment(
             if note is not None:
                 shown.note(note)
         _introduce(model, prompt, shown)
-        outcomes, annotations = segment_all(model, pictures, prompt, output, journal, shown)
+        outcomes, annotations = segment_all(model, pictures, prompt, output, journal, shown, folder)
     if as_json:
         manifest = model.manifest
         about = {"folder": str(artifact), "preset": manifest.preset, "weights": manifest.weights}

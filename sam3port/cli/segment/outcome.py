@@ -42,6 +42,8 @@ class Outcome:
     """What its user should know although it worked."""
     best_below: float | None = None
     """The best score that is not above the threshold."""
+    features_known: bool = False
+    """Whether the image encoder's results were read from disk."""
     done_before: bool = False
     """An earlier run did it, and this one left it as it was."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -79,6 +81,7 @@ class Outcome:
             "overlay": str(self.files["overlay"]) if "overlay" in self.files else None,
             "masks": [str(file) for file in self.masks],
             "files": others,
+            "features_known": self.features_known,
             "done_before": self.done_before,
             "seconds": {name: round(seconds, 4) for name, seconds in self.seconds.items()},
             "notes": self.notes,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sam3port.cli.segment.described import Described
 from sam3port.cli.segment.images import Source
@@ -20,10 +20,14 @@ from sam3port.cli.segment.outcome import Found, Outcome, found_in
 from sam3port.cli.segment.output import Output
 from sam3port.cli.segment.prompts import Prompt
 from sam3port.errors import Sam3PortError
+from sam3port.runtime import picture as pictures
+from sam3port.runtime.features import digest_of
 
 if TYPE_CHECKING:
+    from sam3port.runtime.encoded import EncodedImage
+    from sam3port.runtime.features import FeatureFolder, Features
     from sam3port.runtime.model import Model
-    from sam3port.runtime.picture import Prepared
+    from sam3port.runtime.picture import Pixels, Prepared
 
 
 class Watcher(Protocol):
@@ -35,7 +39,13 @@ class Watcher(Protocol):
 
 
 def segment_all(
-    model: Model, sources: Sequence[Source], prompt: Prompt, output: Output, journal: Journal, watcher: Watcher
+    model: Model,
+    sources: Sequence[Source],
+    prompt: Prompt,
+    output: Output,
+    journal: Journal,
+    watcher: Watcher,
+    folder: FeatureFolder | None = None,
 ) -> tuple[list[Outcome], Path | None]:
     """Goes through the pictures; one that cannot be used does not keep the others from it.
 
@@ -46,6 +56,7 @@ def segment_all(
         output: where files go.
         journal: the pictures that an earlier run did, which are left as they are. Gets those of this one.
         watcher: is told what happens.
+        folder: of the image encoder's results, which are read from there, or kept there.
 
     Returns:
         what became of each picture, and the file of annotations (None if no picture could be used).
@@ -64,7 +75,7 @@ def segment_all(
             watcher.ended(outcome)
 
     with collected() as notes, ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
-        steps = _Steps(model, prompt, output, journal, notes)
+        steps = _Steps(model, prompt, output, journal, notes, folder)
         try:
             reading = None
             for index, source in enumerate(sources):
@@ -86,6 +97,16 @@ def segment_all(
 
 
 @dataclass
+class _Kept:
+    """The features of a picture: those of an earlier run, or those to be kept for another."""
+
+    digest: str
+    pixels: Pixels
+    features: Features | None
+    arrays: dict[str, Any] | None = None
+
+
+@dataclass
 class _Work:
     """A picture on its way."""
 
@@ -93,18 +114,28 @@ class _Work:
     size: int = 0
     changed: int = 0
     prepared: Prepared | None = None
+    kept: _Kept | None = None
     found: Found | None = None
 
 
 class _Steps:
     """What is done to each picture, each step in a thread of its own."""
 
-    def __init__(self, model: Model, prompt: Prompt, output: Output, journal: Journal, notes: Notes) -> None:
+    def __init__(
+        self,
+        model: Model,
+        prompt: Prompt,
+        output: Output,
+        journal: Journal,
+        notes: Notes,
+        folder: FeatureFolder | None,
+    ) -> None:
         self._model = model
         self._prompt = prompt
         self._output = output
         self._journal = journal
         self._notes = notes
+        self._folder = folder
 
     def read(self, source: Source) -> _Work:
         work = _Work(Outcome(source))
@@ -118,15 +149,30 @@ class _Steps:
                 work.outcome.done_before, work.outcome.described = True, earlier
                 work.outcome.files = self._output.files(source.name)
             else:
-                with work.outcome.stage("reading"):
-                    work.prepared = self._model.prepare(source.file)
+                self._prepare(work)
         return work
 
+    def _prepare(self, work: _Work) -> None:
+        source, model = work.outcome.source, self._model
+        if self._folder is None:
+            with work.outcome.stage("reading"):
+                work.prepared = model.prepare(source.file)
+            return
+        with work.outcome.stage("reading"):
+            pixels = pictures.read(source.file)
+        with work.outcome.stage("features"):
+            digest = digest_of(pixels)
+            found = self._folder.get(digest, model.identity, model.feature_specs)
+        work.kept = _Kept(digest, pixels, found)
+        work.outcome.features_known = found is not None
+        if found is None:
+            with work.outcome.stage("reading"):
+                work.prepared = model.prepare(pixels)
+
     def ask(self, work: _Work) -> _Work:
-        if work.prepared is not None:
+        if work.prepared is not None or work.kept is not None:
             with self._faults(work):
-                with work.outcome.stage("encoding"):
-                    image = self._model.encode_image(work.prepared)
+                image = self._encoded(work)
                 with work.outcome.stage("prompt"):
                     answer = self._prompt.ask(image)
                 work.found = found_in(answer)
@@ -134,8 +180,25 @@ class _Steps:
             work.prepared = None
         return work
 
+    def _encoded(self, work: _Work) -> EncodedImage:
+        kept = work.kept
+        if kept is not None and kept.features is not None:
+            with work.outcome.stage("features"):
+                return self._model.encoded(kept.pixels, kept.features)
+        assert work.prepared is not None
+        with work.outcome.stage("encoding"):
+            image = self._model.encode_image(work.prepared)
+        if kept is not None:
+            with work.outcome.stage("features"):
+                kept.arrays = image.arrays()
+        return image
+
     def write(self, work: _Work) -> Outcome:
-        outcome = work.outcome
+        outcome, kept = work.outcome, work.kept
+        if self._folder is not None and kept is not None and kept.arrays is not None:
+            with outcome.stage("features"):
+                self._folder.put(kept.digest, self._model.identity, kept.arrays)
+            kept.arrays = None
         if work.found is not None:
             source = outcome.source
             height, width = work.found.answer.pixels.shape[:2]
