@@ -23,9 +23,23 @@ if TYPE_CHECKING:
     from sam3port.port.request import BuildRequest
 
 
+def numbers(_context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """Click's callback: whole numbers above zero, divided by commas."""
+    if value is None:
+        return ()
+    if not all(part.strip().isdigit() and int(part) for part in value.split(",")):
+        raise UsageError(f"{parameter.opts[0]} {value} is no list of numbers", f"write {parameter.opts[0]} 2,12")
+    return tuple(int(part) for part in value.split(","))
+
+
 @click.command("bench")
 @click.argument("components", nargs=-1, metavar="[COMPONENT]...")
 @click.option("--end-to-end", is_flag=True, help="The whole program: a photograph, then prompts about it.")
+@click.option("--command", "whole", is_flag=True, help="Whole commands: segment on large photographs, load, demo.")
+@click.option(
+    "--megapixels", metavar="N,...", callback=numbers, help="With --command: sizes of photographs (default: 2,12,48)."
+)
+@click.option("--objects", metavar="N,...", callback=numbers, help="With --command: how many (default: 1,20,200).")
 @click.option("--preset", default="tiny", show_default=True, metavar="NAME", help="Sizes of the model: tiny or full.")
 @click.option("--resolution", type=int, metavar="N", help="Side of the image in pixels, instead of the preset's.")
 @click.option("--dtype", default="float32", show_default=True, metavar="TYPE", help="What to compute in.")
@@ -57,6 +71,9 @@ if TYPE_CHECKING:
 def bench(
     components: tuple[str, ...],
     end_to_end: bool,
+    whole: bool,
+    megapixels: tuple[int, ...],
+    objects: tuple[int, ...],
     mcpu: str | None,
     against: str | None,
     threads: int | None,
@@ -81,6 +98,17 @@ def bench(
 
     if end_to_end and components:
         raise UsageError(f"--end-to-end takes all of the model, not {', '.join(components)}", "leave that away")
+    if whole and (components or end_to_end or against or image):
+        raise UsageError("--command measures sam3port's own commands", "leave components and other contestants away")
+    if not whole and (megapixels or objects):
+        raise UsageError("--megapixels and --objects belong to --command", "give that, too, or leave them away")
+    if whole:
+        from sam3port.cli.bench_commands import bench_whole_commands
+
+        request = _request((), True, mcpu, options)
+        return bench_whole_commands(
+            request, megapixels or (2, 12, 48), objects or (1, 20, 200), rounds, as_json, report, jobs
+        )
     if image is not None and not end_to_end:
         raise UsageError("--image belongs to --end-to-end", "give that, too, or leave it away")
     chosen = _contestants(against)
@@ -88,12 +116,12 @@ def bench(
     results = Results()
     earlier = earlier_runs(report) if report is not None else []
     with tempfile.TemporaryDirectory(prefix="sam3port-bench-") as folder:
-        setup = Setup(request, chosen, threads or usable_cpus(), rounds, Path(folder), _say(time.monotonic()))
-        with _built(request, end_to_end, jobs) as built:
+        setup = Setup(request, chosen, threads or usable_cpus(), rounds, Path(folder), say_since(time.monotonic()))
+        with built(request, end_to_end, jobs) as folder_built:
             if end_to_end:
-                _whole(setup, built, image, results)
+                _whole(setup, folder_built, image, results)
             else:
-                bench_components(setup, built, results)
+                bench_components(setup, folder_built, results)
         command = _command(components, end_to_end, mcpu, against, threads, rounds, image, options)
         run = run_of(results, setup, command)
         if as_json:
@@ -135,7 +163,7 @@ def _request(components: tuple[str, ...], end_to_end: bool, mcpu: str | None, op
 
 
 @contextlib.contextmanager
-def _built(request: BuildRequest, end_to_end: bool, jobs: int | None) -> Iterator[Path]:
+def built(request: BuildRequest, end_to_end: bool, jobs: int | None) -> Iterator[Path]:
     """What is measured; the cache keeps its stages."""
     from sam3port.cli.build_progress import show
     from sam3port.port.artifact import build_artifact
@@ -159,7 +187,7 @@ def _whole(setup: Setup, artifact: Path, image: Path | None, results: Results) -
     bench_whole(setup, artifact, shown, results)
 
 
-def _say(started: float) -> Any:
+def say_since(started: float) -> Any:
     from sam3port.cli.console import messages
 
     console = messages()

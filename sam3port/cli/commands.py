@@ -21,7 +21,7 @@ def sam3port_commands() -> list[click.Command]:
     from sam3port.cli.doctor import doctor
     from sam3port.cli.patches import patches
     from sam3port.cli.run import run
-    from sam3port.cli.segment import segment
+    from sam3port.cli.segment.command import segment
     from sam3port.cli.tune import tune
     from sam3port.cli.upstream import upstream
     from sam3port.cli.verify import verify

@@ -123,7 +123,7 @@ def _photograph(file: Path) -> None:
 
 def _threshold(artifact: Path, photograph: Path) -> float:
     """Between the scores of the last object that is kept and the first that is not."""
-    from sam3port.cli.segment_prompts import example
+    from sam3port.cli.segment.prompts import example
     from sam3port.runtime.model import load
 
     image = load(artifact).encode_image(photograph)

@@ -36,7 +36,7 @@ _ALIGNMENT: Final = 64
 """Bytes: what TVM aligns its own tensors to, and a line of the CPU's caches."""
 
 
-def write(file: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+def write(file: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None) -> None:
     """Writes ``tensors``; their names keep their order.
 
     Their data does not: tensors whose size is a multiple of `_ALIGNMENT` come first, so that all of these lie at
@@ -45,13 +45,15 @@ def write(file: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
     Args:
         file: is overwritten.
         tensors: float, integer and bool arrays, also of ml_dtypes' bfloat16.
+        metadata: texts that go with them, for `read_metadata`.
     """
     laid_out = sorted(tensors, key=lambda name: tensors[name].nbytes % _ALIGNMENT != 0)
     offsets: dict[str, list[int]] = {}
     offset = 0
     for name in laid_out:
         offsets[name] = [offset, offset := offset + tensors[name].nbytes]
-    header = {
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    header |= {
         name: {"dtype": _NAMES[tensor.dtype.name], "shape": list(tensor.shape), "data_offsets": offsets[name]}
         for name, tensor in tensors.items()
     }
@@ -91,7 +93,23 @@ def read(file: Path, names: Iterable[str] | None = None, copy_on_write: bool = F
     return tensors
 
 
+def read_metadata(file: Path) -> dict[str, str]:
+    """The texts that go with a file's tensors; none if it has none.
+
+    Raises:
+        Sam3PortError: it is cut off or no safetensors file.
+    """
+    found = _whole_header(file)[0].get("__metadata__", {})
+    return dict(found) if isinstance(found, dict) else {}
+
+
 def _header(file: Path) -> tuple[dict[str, Any], int]:
+    header, start = _whole_header(file)
+    header.pop("__metadata__", None)
+    return header, start
+
+
+def _whole_header(file: Path) -> tuple[dict[str, Any], int]:
     try:
         with file.open("rb") as stream:
             (length,) = _LENGTH.unpack(stream.read(_LENGTH.size))
@@ -100,7 +118,6 @@ def _header(file: Path) -> tuple[dict[str, Any], int]:
             header: dict[str, Any] = json.loads(stream.read(length))
     except (OSError, ValueError, struct.error) as error:
         raise Sam3PortError(f"{file} cannot be read: {error}", "build it again") from None
-    header.pop("__metadata__", None)
     return header, _LENGTH.size + length
 
 

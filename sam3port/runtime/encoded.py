@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from numbers import Real
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sam3port.components.data.prompts import pad_clicks, pad_geometry
+from sam3port.components.data.prompts import Geometry, pad_clicks, pad_geometry
 from sam3port.errors import UsageError
-from sam3port.runtime import prompts
+from sam3port.runtime import features, prompts
+from sam3port.runtime.choose import apart, best, logit, part_of_one
 from sam3port.runtime.engine import Handles
 from sam3port.runtime.holes import filled
+from sam3port.runtime.masks.enlarge import Enlarged
 from sam3port.runtime.picture import Pixels
 from sam3port.runtime.prompts import Labels
-from sam3port.runtime.resize import upsampled_masks
 from sam3port.runtime.result import Clicked, Result
 
 if TYPE_CHECKING:
@@ -28,11 +31,11 @@ VISUAL: Final = "visual"
 class EncodedImage:
     """A picture that the model has seen. Its features stay on the device as long as this object lives."""
 
-    def __init__(self, model: Model, pixels: Pixels, features: Handles) -> None:
+    def __init__(self, model: Model, pixels: Pixels, handles: Handles) -> None:
         self._model = model
         self.pixels = pixels
         """(height, width, 3) RGB uint8, upright."""
-        self.features = features
+        self.features = handles
         """Of what ``encode_image`` returned, what prompts are answered with: on the device, by name."""
 
     @property
@@ -43,49 +46,98 @@ class EncodedImage:
     def height(self) -> int:
         return int(self.pixels.shape[0])
 
+    def arrays(self) -> dict[str, Any]:
+        """Copies of the features in main memory, by name."""
+        names = list(self.features)
+        return dict(zip(names, self._model.engine.arrays(self.features, *names), strict=True))
+
+    def save(self, file: str | os.PathLike[str], dtype: str = "float32", pixels: bool = True) -> None:
+        """Writes the features, for `sam3port.runtime.model.Model.open_features` of the same artifact.
+
+        Args:
+            file: is replaced; safetensors.
+            dtype: ``float16`` halves the file, and rounds.
+            pixels: keeps the picture with them; without it has to be given again to be drawn on.
+
+        Raises:
+            UsageError: it cannot be written; the dtype is unknown or too small.
+        """
+        digest, kept = features.digest_of(self.pixels), self.pixels if pixels else None
+        features.write(Path(file), self.arrays(), self._model.identity, digest, dtype, kept)
+
     def segment(
         self,
-        text: str | None = None,
+        text: str | Sequence[str] | None = None,
         boxes: ArrayLike | None = None,
         box_labels: Labels = None,
         points: ArrayLike | None = None,
         point_labels: Labels = None,
         threshold: float = 0.5,
+        mask_threshold: float = 0.5,
+        max_objects: int | None = None,
+        nms: float | None = None,
     ) -> Result:
         """Finds every object that fits, as upstream's `Sam3Processor` (sam3/model/sam3_image_processor.py).
 
         All coordinates are pixels of the picture as it is shown, after EXIF orientation.
 
         Args:
-            text: what to look for, a noun phrase; without it boxes or points are examples of what is wanted.
+            text: what to look for, a noun phrase; without it boxes or points are examples of what is wanted. Or some of
+                them, each asked by itself: the answers are those that each would get alone.
             boxes: (n, 4) x0, y0, x1, y1 of examples; they may reach beyond the picture.
             box_labels: (n,) true for what is wanted, false for what is not. All true unless given.
             points: (n, 2) x, y, of examples. Upstream's processor does not offer them, its model does.
             point_labels: (n,), like ``box_labels``.
             threshold: 0..1; objects with a score above it are kept.
+            mask_threshold: between 0 and 1; the mask is the pixels that belong to the object with more probability.
+            max_objects: at least 1; of those, only so many with the highest scores are kept, of all texts together.
+            nms: 0..1; an object whose mask has a higher IoU (intersection over union) with that of a better object of
+                the same text is left out. None leaves none out, as upstream.
 
         Raises:
             UsageError: no prompt; a box or point that is outside, inverted or no number; wrong labels; more than the
                 build's capacity; a threshold outside 0..1.
         """
-        model, capacity = self._model, self._model.manifest.capacity
-        least = _part_of_one(threshold)
+        texts = _texts(text)
+        least = np.float32(part_of_one(threshold, "the threshold"))
+        level, overlap = logit(mask_threshold), None if nms is None else part_of_one(nms, "nms")
+        if max_objects is not None and (isinstance(max_objects, bool) or not int(max_objects) == max_objects >= 1):
+            raise UsageError(f"max_objects is {max_objects!r}", "give a whole number, at least 1")
         given = prompts.geometry(self.width, self.height, points, point_labels, boxes, box_labels)
-        if text is None and not len(given.boxes) and not len(given.points):
+        if not texts and not len(given.boxes) and not len(given.points):
             raise UsageError("there is no prompt", "give a text, boxes or points")
-        arrays = pad_geometry([given], capacity)
-        about_text = model.encode_text(VISUAL if text is None else text)
-        found = model.engine.call("ground", {**self.features, **about_text, **arrays})
-        scores, boxes_found, masks = model.engine.arrays(found, "scores", "pred_boxes", "pred_masks")
-        kept = scores[0] > least
-        return Result(
-            masks=upsampled_masks(masks[0][kept], self.height, self.width),
-            boxes=self._corners(boxes_found[0][kept]),
-            scores=scores[0][kept],
-            queries=np.flatnonzero(kept),
-            text=text,
+        scores, corners, logits = self._ground(texts or (VISUAL,), given)
+        above = scores > least
+        asked, queries = np.nonzero(above)
+        missed = scores[~above]
+        logits = logits[above]
+        found = Result(
+            regions=Enlarged(logits, self.height, self.width, level),
+            boxes=self._corners(corners[above]),
+            scores=scores[above],
+            queries=queries,
+            texts=texts,
             pixels=self.pixels,
+            asked=asked,
+            best_below=float(missed.max()) if len(missed) else None,
         )
+        if overlap is not None:
+            chosen = apart(logits, found.scores, asked, overlap)
+            found = found.take(chosen)
+        return found if max_objects is None else found.take(best(found.scores, max_objects))
+
+    def _ground(self, texts: Sequence[str], given: Geometry) -> tuple[Any, Any, Any]:
+        """Scores (texts, queries), boxes and mask logits of all queries: as many texts at once as the build takes."""
+        model, capacity = self._model, self._model.manifest.capacity
+        answers = []
+        for start in range(0, len(texts), capacity.prompts):
+            some = texts[start : start + capacity.prompts]
+            asked = {**self.features, **model.encode_texts(some), **pad_geometry([given] * len(some), capacity)}
+            found = model.engine.call("ground", asked)
+            arrays = model.engine.arrays(found, "scores", "pred_boxes", "pred_masks")
+            answers.append([array[: len(some)] for array in arrays])
+        scores, boxes, masks = (np.concatenate(each) for each in zip(*answers, strict=True))
+        return scores, boxes, masks
 
     def click(
         self,
@@ -114,7 +166,7 @@ class EncodedImage:
         names = ("masks", "iou_scores") if multimask else ("single_mask", "single_iou_score")
         masks, scores = (array[0] for array in engine.arrays(found, *names))
         return Clicked(
-            masks=upsampled_masks(filled(masks), self.height, self.width),
+            regions=Enlarged(filled(masks), self.height, self.width),
             scores=scores,
             logits=np.clip(masks, -prompts.LOGIT_LIMIT, prompts.LOGIT_LIMIT),
             pixels=self.pixels,
@@ -127,7 +179,11 @@ class EncodedImage:
         return np.concatenate([(centre - half) * size, (centre + half) * size], 1)
 
 
-def _part_of_one(threshold: Any) -> np.float32:
-    if isinstance(threshold, bool) or not isinstance(threshold, Real) or not 0 <= float(threshold) <= 1:
-        raise UsageError(f"the threshold is {threshold!r}", "give a number from 0 to 1")
-    return np.float32(threshold)
+def _texts(text: str | Sequence[str] | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    # Whatever is no list is one text, or wrong, which the model says.
+    texts = tuple(text) if isinstance(text, (list, tuple)) else (text,)
+    if not texts:
+        raise UsageError("the list of texts is empty", "name what to look for, or leave the texts out")
+    return texts

@@ -69,6 +69,10 @@ class Engine:
         """Copies of these tensors in main memory."""
         return self._in_worker(lambda: [self._named(handles, name).numpy() for name in names])
 
+    def on_device(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+        """Copies of these arrays as tensors on the device."""
+        return self._in_worker(lambda: {name: copied(array, self._device) for name, array in arrays.items()})
+
     def _load(self, threads: int | None) -> None:
         import tvm
         from tvm import relax

@@ -13,12 +13,15 @@ import numpy as np
 
 from sam3port.components.data.prompts import pad_tokens
 from sam3port.errors import UsageError
+from sam3port.runtime import features
 from sam3port.runtime import picture as pictures
 from sam3port.runtime.artifact import open_artifact
 from sam3port.runtime.encoded import EncodedImage
 from sam3port.runtime.engine import Engine, Handles
-from sam3port.runtime.manifest import Manifest
-from sam3port.runtime.picture import Picture, Pixels
+from sam3port.runtime.features import Features
+from sam3port.runtime.hashes import sha256
+from sam3port.runtime.manifest import MANIFEST, Manifest
+from sam3port.runtime.picture import Picture, Pixels, Prepared
 from sam3port.runtime.tokens import Tokenizer
 
 __all__ = ["EncodedImage", "Model", "load"]
@@ -43,36 +46,79 @@ def load(folder: str | os.PathLike[str], threads: int | None = None, check: bool
             absent.
     """
     artifact = open_artifact(Path(folder).expanduser(), check)
-    return Model(artifact.manifest, Tokenizer(artifact.tokenizer), Engine(artifact, threads))
+    tokenizer, engine = Tokenizer(artifact.tokenizer), Engine(artifact, threads)
+    return Model(artifact.manifest, tokenizer, engine, sha256(artifact.folder / MANIFEST))
 
 
 class Model:
     """An opened artifact. Safe to use from several threads; what they ask for is computed one after the other."""
 
-    def __init__(self, manifest: Manifest, tokenizer: Tokenizer, engine: Engine) -> None:
+    def __init__(self, manifest: Manifest, tokenizer: Tokenizer, engine: Engine, identity: str) -> None:
         self.manifest = manifest
         """What the artifact is: sizes, capacity, target, versions."""
         self.tokenizer = tokenizer
+        self.identity = identity
+        """The sha256 of the artifact's manifest, which has the hashes of all its files."""
         self.engine = engine
         self._text = functools.lru_cache(REMEMBERED_TEXTS)(self._encode_text)
 
     @overload
-    def encode_image(self, picture: Picture) -> EncodedImage: ...  # type: ignore[overload-overlap]  # str: a Sequence, too
+    def encode_image(self, picture: Picture | Prepared) -> EncodedImage: ...  # type: ignore[overload-overlap]  # str: a Sequence, too
     @overload
     def encode_image(self, picture: Sequence[Picture]) -> list[EncodedImage]: ...
-    def encode_image(self, picture: Picture | Sequence[Picture]) -> EncodedImage | list[EncodedImage]:
+    def encode_image(self, picture: Picture | Prepared | Sequence[Picture]) -> EncodedImage | list[EncodedImage]:
         """Encodes one picture, or some, one after the other.
 
         Args:
-            picture: a file, an image of Pillow or an array; see `sam3port.runtime.picture.read`. Or a list of these:
-                all are read before the first is encoded.
+            picture: a file, an image of Pillow or an array; see `sam3port.runtime.picture.read`. Or what `prepare`
+                made of one, or a list of pictures: all are read before the first is encoded.
 
         Raises:
             UsageError: it cannot be read.
         """
         if isinstance(picture, (list, tuple)):
             return [self._encode(pixels) for pixels in [pictures.read(each) for each in picture]]
+        if isinstance(picture, Prepared):
+            return self._encode_prepared(picture)
         return self._encode(pictures.read(picture))  # type: ignore[arg-type]
+
+    def prepare(self, picture: Picture) -> Prepared:
+        """Reads a picture and makes what `encode_image` feeds the encoder with; another thread may do it ahead.
+
+        Raises:
+            UsageError: it cannot be read.
+        """
+        pixels = pictures.read(picture)
+        return Prepared(pixels, pictures.model_input(pixels, self.manifest.sizes.image_size))
+
+    @functools.cached_property
+    def feature_specs(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """The shape and dtype of what prompts are answered with, of what the image encoder returns."""
+        entries = self.manifest.entries
+        read = {spec.name for entry in ("ground", "click") for spec in entries[entry].inputs}
+        return {spec.name: (spec.shape, spec.dtype) for spec in entries["encode_image"].outputs if spec.name in read}
+
+    def open_features(self, file: str | os.PathLike[str], picture: Picture | None = None) -> EncodedImage:
+        """A picture that was encoded before, by this artifact, and written by `EncodedImage.save`.
+
+        Args:
+            file: the features.
+            picture: the picture, for those that were written without it.
+
+        Raises:
+            UsageError: they are of another artifact or picture; the file is absent or damaged; there is no picture.
+        """
+        found = features.read(Path(file), self.feature_specs, self.identity)
+        pixels = found.pixels if picture is None else pictures.read(picture)
+        if pixels is None:
+            raise UsageError(f"{os.fspath(file)} holds no picture", "give it, too: open_features(file, picture)")
+        if features.digest_of(pixels) != found.digest:
+            raise UsageError(f"{os.fspath(file)} was made of another picture", "give that, or encode this one")
+        return self.encoded(pixels, found)
+
+    def encoded(self, pixels: Pixels, known: Features) -> EncodedImage:
+        """A picture whose features are known: those of these pixels, read for this artifact."""
+        return EncodedImage(self, pixels, self.engine.on_device(known.arrays))
 
     def encode_text(self, text: str) -> Handles:
         """``text_features`` and ``text_mask`` of a text, on the device. Remembered for the next time.
@@ -83,26 +129,40 @@ class Model:
         Raises:
             UsageError: there is nothing in it.
         """
-        if not isinstance(text, str) or not text.strip():
-            raise UsageError(f"the text is {text!r}", "name what to look for, or leave the text out")
-        length = self.manifest.sizes.text_context
-        if not self.tokenizer.fits(text, length):
-            warnings.warn(
-                f"the text is longer than {length - 2} tokens, its end is cut off: {text[:40]!r}...", stacklevel=2
-            )
-        return self._text(self.tokenizer.encode(text, length).tobytes())
+        return self.encode_texts((text,))
+
+    def encode_texts(self, texts: Sequence[str]) -> Handles:
+        """As `encode_text`, of as many texts at once as the build takes prompts (``manifest.capacity.prompts``)."""
+        length, tokens = self.manifest.sizes.text_context, []
+        for text in texts:
+            if not isinstance(text, str) or not text.strip():
+                raise UsageError(f"the text is {text!r}", "name what to look for, or leave the text out")
+            if not self.tokenizer.fits(text, length):
+                warnings.warn(
+                    f"the text is longer than {length - 2} tokens, its end is cut off: {text[:40]!r}...", stacklevel=2
+                )
+            tokens.append(self.tokenizer.encode(text, length).tobytes())
+        return self._text(b"".join(tokens))
+
+    def remember_texts(self, texts: Sequence[str]) -> None:
+        """Encodes texts, in the groups that `EncodedImage.segment` asks them in, so that it finds them remembered."""
+        for start in range(0, len(texts), self.manifest.capacity.prompts):
+            self.encode_texts(texts[start : start + self.manifest.capacity.prompts])
 
     def forget_texts(self) -> None:
         """Frees what is remembered of texts; the next `encode_text` computes again."""
         self._text.cache_clear()
 
     def _encode_text(self, tokens: bytes) -> Handles:
-        one = np.frombuffer(tokens, np.int64)[None]
-        return self.engine.call("encode_text", {"tokens": pad_tokens(one, self.manifest.capacity)})
+        texts = np.frombuffer(tokens, np.int64).reshape(-1, self.manifest.sizes.text_context)
+        return self.engine.call("encode_text", {"tokens": pad_tokens(texts, self.manifest.capacity)})
 
     def _encode(self, pixels: Pixels) -> EncodedImage:
-        image = pictures.model_input(pixels, self.manifest.sizes.image_size)
-        found = self.engine.call("encode_image", {"image": image})
+        side = self.manifest.sizes.image_size
+        return self._encode_prepared(Prepared(pixels, pictures.model_input(pixels, side)))
+
+    def _encode_prepared(self, picture: Prepared) -> EncodedImage:
+        found = self.engine.call("encode_image", {"image": picture.model_input})
         # The rest would only occupy the device: positions that are constants, levels that nothing reads.
-        read = {spec.name for entry in ("ground", "click") for spec in self.manifest.entries[entry].inputs}
-        return EncodedImage(self, pixels, {name: found[name] for name in found if name in read})
+        read = self.feature_specs
+        return EncodedImage(self, picture.pixels, {name: found[name] for name in found if name in read})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import struct
 import threading
 import warnings
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -21,9 +24,23 @@ Picture = str | os.PathLike[str] | Image.Image | NDArray[Any]
 Pixels = NDArray[np.uint8]
 """(height, width, 3), RGB."""
 
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture that was read, and what the image encoder takes of it."""
+
+    pixels: Pixels
+    model_input: NDArray[np.float32]
+    """(1, 3, side, side)."""
+
+
 _SIXTEEN_BITS: Final = ("I;16", "I;16L", "I;16B", "I;16N")
 _SCALED_TO_SIXTEEN_BITS: Final = ("PNG", "PPM")
 """Formats whose 16-bit grey some versions of Pillow open as 32-bit integers, mode "I"."""
+_SIXTEEN: Final = 16
+_USUAL_BITS: Final = (8, 10, 12, 14, 16)
+_BITS_PER_SAMPLE: Final = 258
+_MAX_SAMPLE_VALUE: Final = 281
 _warnings_lock = threading.Lock()
 
 
@@ -32,7 +49,9 @@ def read(picture: Picture) -> Pixels:
 
     - Grey becomes three equal channels; palettes, CMYK and the like are converted by Pillow.
     - Transparency is dropped: every pixel has the colour that is stored for it, as Pillow's ``convert("RGB")``.
-    - 16 bits a value become 8 by dropping the lower ones, as torchvision does (_misc.py, `to_dtype_image`).
+    - 16 bits a value become 8 by dropping the lower ones, as torchvision does (_misc.py, `to_dtype_image`). Grey TIFF
+      of 10, 12 or 14 bits is stretched first: as its tags say, else as its values reach, with a warning.
+    - HEIC is read where pillow-heif is installed (``pip install 'sam3port[heic]'``).
     - Of several frames or pages the first is taken. Colour profiles are ignored, as upstream does.
 
     Raises:
@@ -52,6 +71,15 @@ def read(picture: Picture) -> Pixels:
     )
 
 
+@functools.cache
+def with_heic() -> None:
+    """Lets Pillow read HEIC, if pillow-heif is there."""
+    with contextlib.suppress(ImportError, OSError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
 def model_input(pixels: Pixels, side: int) -> NDArray[np.float32]:
     """What the image encoder takes, equal to upstream's transform to the last bit (sam3_image_processor.py:21).
 
@@ -68,6 +96,7 @@ def model_input(pixels: Pixels, side: int) -> NDArray[np.float32]:
 
 
 def _from_file(name: str) -> Pixels:
+    with_heic()
     try:
         # Only a program's own lock keeps threads from leaving each other's warning filters behind.
         with _warnings_lock, warnings.catch_warnings():
@@ -103,7 +132,7 @@ def _converted(image: Image.Image, name: str) -> Pixels:
             # Straight to RGB, Pillow warns about transparency.
             upright = upright.convert("RGBA")
         if upright.mode in _SIXTEEN_BITS:
-            return _from_array(np.asarray(upright).astype(np.uint16))
+            return _from_array(_full_range(np.asarray(upright).astype(np.uint16), image, name))
         if upright.mode == "I" and image.format in _SCALED_TO_SIXTEEN_BITS:
             return _from_array(np.clip(np.asarray(upright), 0, 65535).astype(np.uint16))
         if upright.mode in {"I", "F"}:
@@ -111,16 +140,39 @@ def _converted(image: Image.Image, name: str) -> Pixels:
                 f"{name} has 32 bits a value (mode {upright.mode}), for which black and white are not defined",
                 "convert it to 8 or 16 bits first",
             )
-        pixels = np.asarray(upright.convert("RGB"))
+        pixels = np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
     # Pillow's decoders raise all of these on files that are cut off or damaged.
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, MemoryError) as error:
         raise UsageError(f"{name} is damaged or cannot be converted: {_line(error)}") from None
     return _not_empty(pixels, name)
 
 
+def _full_range(values: NDArray[np.uint16], image: Image.Image, name: str) -> NDArray[np.uint16]:
+    """Values of 10, 12 or 14 bits, as cameras and microscopes write them into TIFF, stretched to 16 bits."""
+    if image.format != "TIFF":
+        return values
+    tags: Any = getattr(image, "tag_v2", {})
+    stored, largest = (np.max(tags.get(tag, 65535)) for tag in (_BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE))
+    if stored < _SIXTEEN:
+        bits = int(stored)
+    elif 0 < largest < 65535:
+        bits = int(largest).bit_length()
+    else:
+        found = int(values.max(initial=0))
+        bits = next(each for each in _USUAL_BITS if found < 2**each)
+        if bits < _SIXTEEN:
+            warnings.warn(
+                f"{name}: its values of 16 bits end at {found}, and are taken as {bits} bits: 0 to {2**bits - 1}",
+                stacklevel=2,
+            )
+    stretched: NDArray[np.uint16] = np.minimum(values, 2**bits - 1) << np.uint16(_SIXTEEN - bits)
+    return stretched
+
+
 def _upright(image: Image.Image, name: str) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)  # a copy would be of many megabytes
+        return image
     # What Pillow's reader of EXIF raises on damaged blocks; viewers show such pictures as they are stored.
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error) as error:
         warnings.warn(f"{name}: its EXIF block cannot be read, it is taken as stored: {_line(error)}", stacklevel=2)

@@ -1,4 +1,4 @@
-"""Pictures to the model's square input, and mask logits back to the picture: as PyTorch computes both, in numpy.
+"""Pictures to the model's square input, as PyTorch computes it, in numpy.
 
 PyTorch's resize of uint8 rounds its weights to 16 bits and its result after each of two passes, so Pillow's (22 bits)
 differs by a level or two in up to 3 % of the values. Here every value is upstream's.
@@ -6,15 +6,13 @@ differs by a level or two in up to 3 % of the values. Here every value is upstre
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 _BLOCK: Final = 16
 """Output pixels at once: their windows overlap so much that one dense product of all their weights is quickest."""
-_ROWS: Final = 2**18
-"""Mask pixels at once: what fits a CPU's cache."""
 
 
 def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -78,36 +76,3 @@ def _integer_weights(length: int, size: int) -> tuple[NDArray[np.int64], NDArray
     largest = float(weights.max())
     precision = next((p for p in range(22) if int(0.5 + largest * 2 ** (p + 1)) >= 2**15), 22)
     return first, np.floor(0.5 + weights * 2.0**precision), precision
-
-
-def upsampled_masks(logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
-    """Where mask logits, resized bilinearly (align_corners=False, no antialias), are above zero.
-
-    As `Sam3Processor._forward_grounding` (sam3_image_processor.py:203) and `SAM2Transforms.postprocess_masks`
-    (sam1_utils.py:114) do it: in float32, first along each row, then along each column.
-
-    Args:
-        logits: (n, h, w).
-
-    Returns:
-        (n, height, width).
-    """
-    masks = np.empty((len(logits), height, width), np.bool_)
-    top, bottom, down = _neighbours(logits.shape[1], height)
-    left, right, along = _neighbours(logits.shape[2], width)
-    step = max(1, _ROWS // width)
-    for mask, picture in zip(masks, logits, strict=True):
-        wide = picture[:, left] * (1 - along) + picture[:, right] * along
-        for start in range(0, height, step):
-            rows = slice(start, start + step)
-            weight = down[rows, None]
-            mask[rows] = wide[top[rows]] * (1 - weight) + wide[bottom[rows]] * weight > 0
-    return masks
-
-
-def _neighbours(length: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
-    """For each output: the two inputs that it lies between, and the second one's weight."""
-    scale = np.float32(length) / np.float32(size)
-    place = np.maximum(scale * (np.arange(size, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5), 0)
-    before = np.minimum(place.astype(np.int64), length - 1)
-    return before, np.minimum(before + 1, length - 1), place - before.astype(np.float32)

@@ -15,7 +15,7 @@ from PIL import Image
 from sam3port.cli.demo_parity import Parity
 from sam3port.upstream.source import Upstream
 from tests.cli.conftest import call
-from tests.cli.segmenting import whole_files
+from tests.cli.segment.segmenting import whole_files
 
 REPORT = "verification_report.json"
 

@@ -8,6 +8,7 @@ import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import skimage.data
 from PIL import Image
 
 import sam3port
+from sam3port.components.component import Capacity
 from sam3port.errors import Sam3PortError, UsageError
 from sam3port.runtime.encoded import EncodedImage
 from sam3port.runtime.model import Model
@@ -109,6 +111,12 @@ def test_capacity_can_be_used_up(image: EncodedImage) -> None:
         ({"text": ""}, "the text is ''"),
         ({"text": " \n"}, "the text is"),
         ({"text": b"face"}, "the text is b'face'"),
+        ({"text": []}, "the list of texts is empty"),
+        ({"text": ["face", " "]}, "the text is ' '"),
+        ({"text": "face", "mask_threshold": 0}, "the mask threshold is 0"),
+        ({"text": "face", "mask_threshold": 1.5}, "the mask threshold is 1.5"),
+        ({"text": "face", "max_objects": 0}, "max_objects is 0"),
+        ({"text": "face", "nms": -1}, "nms is -1"),
         ({"text": "", "boxes": [(0, 0, 9, 9)]}, "the text is ''"),
         ({"text": "face", "threshold": 1.5}, "the threshold is 1.5"),
         ({"text": "face", "threshold": -0.1}, "the threshold is -0.1"),
@@ -123,6 +131,89 @@ def test_capacity_can_be_used_up(image: EncodedImage) -> None:
 def test_what_cannot_be_asked_is_said(image: EncodedImage, prompt: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         image.segment(**prompt)
+
+
+def test_several_texts_get_the_answers_that_each_would_get_alone(image: EncodedImage) -> None:
+    texts = ["face", "helmet", "the moon"]
+    together = image.segment(text=texts, threshold=0.3)
+    assert together.texts == tuple(texts)
+    assert together.text is None
+    for index, text in enumerate(texts):
+        alone = image.segment(text=text, threshold=0.3)
+        mine = together.take(np.flatnonzero(together.asked == index))
+        assert len(alone) > 0
+        same(mine, alone)
+        np.testing.assert_array_equal(mine.queries, alone.queries)
+        assert mine.names == [text] * len(alone)
+    assert len(image.segment(text=["face"], threshold=0.3)) == len(image.segment(text="face", threshold=0.3))
+
+
+class TwoAtOnce:
+    """A model that takes two prompts, and finds in each one object with the text's length as its score."""
+
+    manifest = SimpleNamespace(capacity=Capacity(prompts=2, points=1, boxes=1))
+
+    def __init__(self) -> None:
+        self.engine = self
+        self.asked: list[list[str]] = []
+
+    def encode_texts(self, texts: list[str]) -> dict[str, Any]:
+        self.asked.append(list(texts))
+        return {"texts": [*texts, *["nothing"] * (2 - len(texts))]}
+
+    def call(self, _entry: str, given: dict[str, Any]) -> dict[str, Any]:
+        assert given["boxes"].shape[1] == len(given["texts"]) == 2
+        return given
+
+    def arrays(self, handles: dict[str, Any], *_names: str) -> list[np.ndarray]:
+        scores = np.array([[len(text) / 100] for text in handles["texts"]], np.float32)
+        return [scores, np.full((2, 1, 4), 0.5, np.float32), np.ones((2, 1, 4, 4), np.float32)]
+
+
+def test_texts_are_asked_as_many_at_once_as_the_build_takes() -> None:
+    """The third has an empty place beside it, whose answer is none."""
+    model = TwoAtOnce()
+    found = EncodedImage(model, PHOTO, {}).segment(text=["a", "bb", "ccc"], threshold=0)  # type: ignore[arg-type]
+    assert model.asked == [["a", "bb"], ["ccc"]]
+    np.testing.assert_allclose(found.scores, [0.01, 0.02, 0.03], atol=1e-6)
+    assert found.asked.tolist() == [0, 1, 2]
+
+
+def test_what_is_best_of_those_left_out_is_known(image: EncodedImage) -> None:
+    scores = image.segment(text="face", threshold=0).scores
+    assert image.segment(text="face", threshold=0).best_below is None
+    assert image.segment(text="face", threshold=1).best_below == scores.max()
+    kept = image.segment(text="face", threshold=0.3)
+    assert kept.best_below == scores[scores <= 0.3].max()
+
+
+def test_the_best_objects(image: EncodedImage) -> None:
+    every = image.segment(text=["face", "helmet"], threshold=0)
+    few = image.segment(text=["face", "helmet"], threshold=0, max_objects=5)
+    np.testing.assert_array_equal(np.sort(few.scores), np.sort(every.scores)[-5:])
+    assert np.all(np.diff(few.asked) >= 0), "in the order of texts and queries"
+    assert len(image.segment(text="face", threshold=0, max_objects=1000)) == 20
+
+
+def test_a_higher_mask_threshold_makes_masks_smaller(image: EncodedImage) -> None:
+    masks = [image.segment(text="face", threshold=0, mask_threshold=each).masks for each in (0.3, 0.5, 0.7)]
+    assert (masks[0] >= masks[1]).all() and (masks[1] >= masks[2]).all()
+    assert masks[0].sum() > masks[1].sum() > masks[2].sum()
+
+
+def test_objects_upon_each_other_are_left_out(image: EncodedImage) -> None:
+    every = image.segment(text=["face", "helmet"], threshold=0)
+    kept = image.segment(text=["face", "helmet"], threshold=0, nms=0.6)
+    assert 2 < len(kept) < len(every)
+
+    def iou(one: np.ndarray, other: np.ndarray) -> float:
+        return float((one & other).sum() / max((one | other).sum(), 1))
+
+    for index in range(len(kept)):
+        for other in range(index):
+            if kept.asked[index] == kept.asked[other]:
+                assert iou(kept.masks[index], kept.masks[other]) < 0.65  # it was decided at the model's own size
+    same(image.segment(text="face", threshold=0, nms=1.0), image.segment(text="face", threshold=0))
 
 
 def test_an_over_long_text_is_cut_with_a_warning(image: EncodedImage) -> None:

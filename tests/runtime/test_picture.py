@@ -109,6 +109,38 @@ def test_a_profile_is_ignored_and_the_first_frame_taken(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(animation), PHOTO)
 
 
+@pytest.mark.parametrize(("bits", "announced"), [(10, True), (12, True), (14, True), (16, False)])
+def test_fewer_bits_in_a_tiff_of_16_are_stretched(tmp_path: Path, bits: int, announced: bool) -> None:
+    """As microscopes write them; they would come out black."""
+    deep = GREY.astype(np.uint16) << (bits - 8)
+    deep[0, 0] = 2**bits - 1
+    Image.fromarray(deep).save(tmp_path / "a.tif")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        pixels = read(tmp_path / "a.tif")
+    expected = GREY.copy()
+    expected[0, 0] = 255
+    np.testing.assert_array_equal(pixels, np.repeat(expected[..., None], 3, 2))
+    said = [str(warning.message) for warning in warned]
+    assert said == ([f"{tmp_path / 'a.tif'}: its values of 16 bits end at {2**bits - 1}, and are taken as {bits} bits: "
+                     f"0 to {2**bits - 1}"] if announced else [])  # fmt: skip
+
+
+def test_a_tiff_that_says_its_largest_value_is_believed(tmp_path: Path) -> None:
+    dark = GREY.astype(np.uint16) << 2
+    Image.fromarray(dark).save(tmp_path / "a.tif", tiffinfo={281: 4095})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(read(tmp_path / "a.tif")[..., 0], GREY >> 2)
+
+
+def test_heic_is_read_with_its_package(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif", reason="the extra heic is not installed")
+    pillow_heif.register_heif_opener()
+    Image.fromarray(PHOTO).save(tmp_path / "a.heic", quality=95)
+    assert np.abs(read(tmp_path / "a.heic").astype(int) - PHOTO).mean() < 5
+
+
 @pytest.mark.parametrize(
     ("array", "said"),
     [

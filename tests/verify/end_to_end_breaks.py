@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sam3port.runtime import encoded, picture, resize, tokens
+from sam3port.runtime.masks.region import known
 
 Break = Callable[[pytest.MonkeyPatch], None]
 
@@ -82,9 +83,7 @@ BREAKS: dict[str, tuple[Break, str, set[str]]] = {
     "EXIF is ignored": (not_turned, "the photograph is", {"text", "click"}),
     "more is kept": (one_more, "keeps what upstream does not: query", {"text"}),
     "one less is kept": (
-        of_results(
-            lambda r: dataclasses.replace(r, **{n: getattr(r, n)[1:] for n in ("masks", "boxes", "scores", "queries")})
-        ),
+        of_results(lambda r: r.take(np.arange(1, len(r)))),
         "misses what upstream keeps: query",
         {"text", "one box"},
     ),
@@ -99,12 +98,12 @@ BREAKS: dict[str, tuple[Break, str, set[str]]] = {
         {"text", "one box"},
     ),
     "masks are off by some pixels": (
-        of_results(lambda r: dataclasses.replace(r, masks=np.roll(r.masks, 5, 2))),
+        of_results(lambda r: dataclasses.replace(r, regions=known(np.roll(r.masks, 5, 2)))),
         "IoU",
         {"text", "one box"},
     ),
     "masks of two objects are exchanged": (
-        of_results(lambda r: dataclasses.replace(r, masks=np.roll(r.masks, 1, 0))),
+        of_results(lambda r: dataclasses.replace(r, regions=known(np.roll(r.masks, 1, 0)))),
         "IoU",
         {"text", "one box"},
     ),

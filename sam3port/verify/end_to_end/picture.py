@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from sam3port.runtime.draw import overlay
+from sam3port.runtime.masks.region import known
 from sam3port.verify.end_to_end.found import Found, telling
 from sam3port.verify.end_to_end.photographs import Photograph, upright
 from sam3port.verify.end_to_end.prompts import Kind, Prompt
@@ -68,7 +69,7 @@ def _drawn(pixels: NDArray[np.uint8], prompt: Prompt, found: Found) -> Image.Ima
         which = [int(np.argmax(found.scores + telling(found.masks)))]
     labels = [f"{found.queries[i]}: {found.scores[i]:.4f}" for i in which]
     boxes = found.boxes[which] if len(found.boxes) else None
-    return overlay(pixels, found.masks[which], labels, boxes)
+    return overlay(pixels, known(found.masks[which]), labels, boxes)
 
 
 def _differing(theirs: Found, ours: Found) -> NDArray[np.bool_]:

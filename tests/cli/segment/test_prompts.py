@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sam3port.cli.main import main
-from sam3port.cli.segment_prompts import Prompt, example
+from sam3port.cli.segment.prompts import Prompt, example, read_labels
 from sam3port.components.component import Capacity
 from sam3port.errors import UsageError
 
@@ -64,6 +64,12 @@ def test_what_is_no_box(value: str, complaint: str) -> None:
         (["--point", "1"], "--point 1: 1 numbers instead of 2"),
         (["--point", "-1,nan"], "nan is no finite number"),
         (["--text", "a", "--threshold", "1.5"], "--threshold 1.5 is not within 0 and 1"),
+        (["--text", "a", "--text", " "], "--text is empty"),
+        (["--text", "a", "--text", "b", "--text", "a"], "the text 'a' is given twice"),
+        (["--labels", "absent.txt"], "absent.txt cannot be read"),
+        (["--text", "a", "--nms", "2"], "--nms 2.0 is not within 0 and 1"),
+        (["--text", "a", "--mask-threshold", "-1"], "--mask-threshold -1.0 is not within 0 and 1"),
+        (["--click", "--point", "1,2", "--nms", "0.5"], "leave --threshold out"),
         (["--text", "a", "--threshold", "nan"], "--threshold nan is not within 0 and 1"),
         (["--click"], "there is nothing to look for"),
         (["--click", "--text", "a", "--point", "1,2"], "--click takes no --text"),
@@ -89,9 +95,25 @@ def test_wrong_use_is_said_before_anything_is_opened(
 def test_more_than_the_artifact_was_built_for() -> None:
     boxes = tuple(example("--box", "1,2,3,4", 4) for _ in range(3))
     points = tuple(example("--point", "1,2", 2) for _ in range(2))
-    prompt = Prompt("text", boxes, points, 0.5, click=False)
+    prompt = Prompt(("text",), boxes, points, 0.5, click=False)
     prompt.fits(Capacity(prompts=1, points=2, boxes=3))
     with pytest.raises(UsageError, match="3 boxes are given, the artifact was built for at most 2"):
         prompt.fits(Capacity(prompts=1, points=2, boxes=2))
     with pytest.raises(UsageError, match="2 points are given, the artifact was built for at most 1"):
         prompt.fits(Capacity(prompts=1, points=1, boxes=3))
+
+
+def test_texts_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_text("\ufeffyellow bus\r\n\n# people\n  person \n", encoding="utf-8")
+    assert read_labels(file) == ("yellow bus", "person")
+    for content, complaint in ((b"# only\n", "holds no text"), (b"\xff\xfe\x00", "no text in UTF-8")):
+        file.write_bytes(content)
+        with pytest.raises(UsageError, match=complaint):
+            read_labels(file)
+
+
+def test_a_list_in_one_text_is_noted() -> None:
+    notes = Prompt(("cat, dog", "bus", "a\nb", "tree\n"), (), (), 0.5).notes()
+    assert len(notes) == 2
+    assert "'cat, dog' is asked as one phrase" in notes[0]

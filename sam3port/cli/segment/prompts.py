@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sam3port.errors import UsageError
@@ -32,12 +33,20 @@ class Example:
 class Prompt:
     """What is asked of every picture."""
 
-    text: str | None
+    texts: tuple[str, ...]
     boxes: tuple[Example, ...]
     points: tuple[Example, ...]
     threshold: float
-    click: bool
+    click: bool = False
     """Points and box mark one object, instead of showing what is wanted."""
+    mask_threshold: float = 0.5
+    max_objects: int | None = None
+    nms: float | None = None
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """What objects are called."""
+        return self.texts or ("object",)
 
     def check(self) -> None:
         """What can be said without a model.
@@ -45,13 +54,16 @@ class Prompt:
         Raises:
             UsageError: there is nothing to look for, or the parts contradict each other.
         """
-        if self.text is not None and not self.text.strip():
+        if not all(text.strip() for text in self.texts):
             raise UsageError("--text is empty", "name what to look for, or leave --text out")
-        if self.text is None and not self.boxes and not self.points:
+        if len(set(self.texts)) < len(self.texts):
+            twice = next(text for text in self.texts if self.texts.count(text) > 1)
+            raise UsageError(f"the text {twice!r} is given twice", "give each once")
+        if not self.texts and not self.boxes and not self.points:
             raise UsageError("there is nothing to look for", "give --text, --box or --point")
         if not self.click:
             return
-        if self.text is not None:
+        if self.texts:
             raise UsageError("--click takes no --text", "mark the object with --point or --box")
         if len(self.boxes) > 1 or not all(box.wanted for box in self.boxes):
             raise UsageError("--click takes at most one --box, around the object", "mark the rest with --point X,Y:-")
@@ -82,12 +94,15 @@ class Prompt:
             ambiguous = len(self.points) + len(self.boxes) == 1
             return image.click(points, labels, box, multimask=ambiguous)
         return image.segment(
-            text=self.text,
+            text=self.texts or None,
             boxes=[box.numbers for box in self.boxes],
             box_labels=[box.wanted for box in self.boxes],
             points=points,
             point_labels=labels,
             threshold=self.threshold,
+            mask_threshold=self.mask_threshold,
+            max_objects=self.max_objects,
+            nms=self.nms,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -96,9 +111,43 @@ class Prompt:
         def listed(examples: tuple[Example, ...]) -> list[dict[str, Any]]:
             return [{"pixels": list(example.numbers), "wanted": example.wanted} for example in examples]
 
-        threshold = None if self.click else self.threshold
-        boxes, points = listed(self.boxes), listed(self.points)
-        return {"text": self.text, "boxes": boxes, "points": points, "threshold": threshold, "click": self.click}
+        return {
+            "text": self.texts[0] if len(self.texts) == 1 else None,
+            "texts": list(self.texts),
+            "boxes": listed(self.boxes),
+            "points": listed(self.points),
+            "threshold": None if self.click else self.threshold,
+            "mask_threshold": self.mask_threshold,
+            "max_objects": self.max_objects,
+            "nms": self.nms,
+            "click": self.click,
+        }
+
+    def notes(self) -> list[str]:
+        """What may not be meant as it is written."""
+        return [
+            f"the text {text!r} is asked as one phrase; for several things give one noun phrase each: --text A --text B"
+            for text in self.texts
+            if "," in text or "\n" in text.strip()
+        ]
+
+
+def read_labels(file: Path) -> tuple[str, ...]:
+    """The texts in a file, one in each line; empty lines and those that begin with # do not count.
+
+    Raises:
+        UsageError: it cannot be read, is not UTF-8 or holds none.
+    """
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} is no text in UTF-8", "write one noun phrase in each line") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+    texts = tuple(line for line in lines if line and not line.startswith("#"))
+    if not texts:
+        raise UsageError(f"{file} holds no text", "write one noun phrase in each line")
+    return texts
 
 
 def examples(
@@ -134,7 +183,8 @@ def example(option: str, value: str, count: int) -> Example:
 def threshold(_context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
     """Click's callback: 0..1, which NaN is not."""
     if value is not None and not 0 <= value <= 1:
-        raise UsageError(f"{parameter.opts[0]} {value} is not within 0 and 1", "objects with a score above it are kept")
+        remedy = "objects with a score above it are kept" if parameter.name == "threshold" else "give a part of one"
+        raise UsageError(f"{parameter.opts[0]} {value} is not within 0 and 1", remedy)
     return value
 
 

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 
 import sam3port
 from sam3port.runtime.model import Model
-from tests.cli.segmenting import Segment, photographs, segment, whole_files
+from tests.cli.segment.segmenting import Segment, photographs, segment, whole_files
 from tests.conftest import clean_environment
 
 __all__ = ["photographs", "segment"]
@@ -51,7 +51,8 @@ def test_everything_that_the_library_finds_is_written(
         scores = [thing["score"] for thing in image["objects"]]
         assert scores == [float(score) for score in result.scores[order]]
         boxes = [thing["box"] for thing in image["objects"]]
-        np.testing.assert_allclose(boxes, result.boxes[order], atol=1e-3)
+        sides = [image["width"], image["height"]] * 2
+        np.testing.assert_allclose(boxes, np.clip(result.boxes[order], 0, sides), atol=1e-3)
         annotations = coco.loadAnns(coco.getAnnIds(imgIds=[number]))
         for mask, annotation, thing, written in zip(
             result.masks[order], annotations, image["objects"], image["masks"], strict=True
@@ -63,7 +64,9 @@ def test_everything_that_the_library_finds_is_written(
             assert thing["area"] == annotation["area"] == mask.sum()
             expected.add(Path(written).relative_to(out).as_posix())
         about = coco.loadImgs([number])[0]
-        assert (about["file_name"], about["height"], about["width"]) == (str(file), *result.masks.shape[1:])
+        assert (out / about["file_name"]).resolve() == file.resolve()
+        assert not Path(about["file_name"]).is_absolute()
+        assert (about["height"], about["width"]) == result.masks.shape[1:]
         with Image.open(image["overlay"]) as overlay, Image.open(file) as shown:
             assert overlay.size == ImageOps.exif_transpose(shown).size == (image["width"], image["height"])
         expected.add(f"{name}.overlay.png")
@@ -110,13 +113,15 @@ def test_run_lengths_only(segment: Segment, photographs: Path, tmp_path: Path) -
 
 def test_nothing_found_is_said_and_no_failure(segment: Segment, photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    some = segment(photographs / "cat.jpg", "--text", "cat", "--threshold", "0", "--out", out)
+    some = segment(photographs / "cat.jpg", "--text", "cat", "--threshold", "0", "--out", out, "--json")
     assert some.status == 0
     ran = segment(photographs / "cat.jpg", "--text", "cat", "--threshold", "1", "--out", out)
     assert ran.status == 0
-    assert "no object has a score above 1; a lower --threshold keeps more" in ran.out
+    best = json.loads(some.out)["images"][0]["objects"][0]["score"]
+    assert f"no object has a score above 1 (the best has {best:.3f}); a lower --threshold keeps more" in ran.out
     assert whole_files(out) == {"cat.overlay.png", "annotations.json"}  # the masks of the earlier run are gone
-    assert json.loads((out / "annotations.json").read_bytes())["annotations"] == []
+    content = json.loads((out / "annotations.json").read_bytes())
+    assert (len(content["images"]), content["annotations"]) == (1, [])
 
 
 def test_a_click_gives_the_one_object_under_it(

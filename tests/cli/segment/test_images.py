@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sam3port.cli.segment_images import sources, suffixes
+from sam3port.cli.segment.images import sources, suffixes
 
 
 @pytest.fixture
@@ -23,13 +23,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def files(*given: str) -> list[str]:
-    found = sources(given)
+    found = sources(given).pictures
     assert all(source.problem is None for source in found)
     return [source.file.as_posix() for source in found]
 
 
 def problem(given: str) -> str:
-    (source,) = sources([given])
+    (source,) = sources([given]).pictures
     assert source.problem is not None
     return source.problem
 
@@ -62,14 +62,29 @@ def test_what_is_no_picture_is_a_problem_of_its_own(place: Path) -> None:
     os.mkfifo(place / "pipe.jpg")
     assert problem("pipe.jpg") == "pipe.jpg is no ordinary file"
     assert "cannot be read" in problem("a" * 5000 + ".jpg")
-    assert [source.problem is None for source in sources(["absent.jpg", "b.jpg"])] == [False, True]
+    assert [source.problem is None for source in sources(["absent.jpg", "b.jpg"]).pictures] == [False, True]
+
+
+def test_what_a_folder_holds_besides_is_counted_and_named(place: Path) -> None:
+    found = sources([".", "deep", "b.jpg"])
+    assert found.skipped == [Path("notes.txt")]
+    assert found.skipped_note() == "1 file is skipped, no pictures that can be read here: notes.txt"
+    for number in range(6):
+        (place / "deep" / f"{number}.labels.png").touch()
+        (place / "deep" / f"{number}.heix").touch()
+    note = sources(["deep"]).skipped_note()
+    assert note is not None
+    assert note.endswith(
+        "6 files are skipped, no pictures that can be read here: 0.heix, 1.heix, 2.heix, 3.heix, 4.heix, ..."
+    )
+    assert sources(["b.jpg"]).skipped_note() is None
 
 
 def test_results_of_equal_names_differ(place: Path) -> None:
     for name in ("one/x.jpg", "two/x.jpg", "two/x.png", "two/X.jpeg", "two/x-2.png"):
         (place / name).parent.mkdir(exist_ok=True)
         (place / name).touch()
-    names = [source.name for source in sources(["one", "two"])]
+    names = [source.name for source in sources(["one", "two"]).pictures]
     assert names[0] == "x"
     assert len({name.casefold() for name in names}) == 5
 

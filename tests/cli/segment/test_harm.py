@@ -17,7 +17,7 @@ import filelock
 import pytest
 
 from tests.cli.conftest import call
-from tests.cli.segmenting import Segment, photographs, segment, whole_files
+from tests.cli.segment.segmenting import Segment, photographs, segment, whole_files
 from tests.conftest import clean_environment
 
 __all__ = ["photographs", "segment"]
@@ -172,9 +172,9 @@ def test_names_that_terminals_must_not_see(tiny_artifact: Path, photographs: Pat
     assert len(whole_files(tmp_path / "out")) > 2
 
 
-def start(photographs: Path, artifact: Path, out: Path) -> subprocess.Popen[str]:
+def start(photographs: Path, artifact: Path, out: Path, more: int = 60) -> subprocess.Popen[str]:
     """A run over many pictures, when it has finished two."""
-    for number in range(60):
+    for number in range(more):
         shutil.copy(photographs / "cat.jpg", photographs / f"cat{number:02}.jpg")
     command = [sys.executable, "-m", "sam3port", "segment", photographs, "--artifact", artifact, "--out", out]
     process = subprocess.Popen(

@@ -1,0 +1,1 @@
+"""``sam3port segment``: the objects in photographs."""

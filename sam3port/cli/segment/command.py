@@ -1,0 +1,228 @@
+"""``sam3port segment``: the objects in photographs, by an artifact; needs no torch."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from sam3port.cli.segment.forms import ALSO, Forms
+from sam3port.cli.segment.prompts import Example, Prompt, examples, read_labels, threshold
+from sam3port.errors import UsageError
+
+if TYPE_CHECKING:
+    from sam3port.cli.segment.progress import Shown
+    from sam3port.runtime.model import Model
+
+_THRESHOLD: Final = 0.5
+_MASK_THRESHOLD: Final = 0.5
+_DTYPES: Final = ("float32", "float16")  # as sam3port.runtime.features has them, which --help need not load
+_FEATURES_GB: Final = 20.0
+
+
+@click.command("segment")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("--artifact", type=click.Path(path_type=Path), required=True, metavar="DIR", help="From `build`.")
+@click.option(
+    "--text",
+    "texts",
+    multiple=True,
+    metavar="TEXT",
+    help="What to look for, a noun phrase such as 'yellow bus' (repeatable: each is asked by itself).",
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="More texts, one in each line.",
+)
+@click.option(
+    "--box",
+    "boxes",
+    multiple=True,
+    metavar="X0,Y0,X1,Y1[:+|-]",
+    callback=examples(4),
+    help="An example of what is wanted, or with :- of what is not (repeatable).",
+)
+@click.option(
+    "--point",
+    "points",
+    multiple=True,
+    metavar="X,Y[:+|-]",
+    callback=examples(2),
+    help="The same, as a point (repeatable).",
+)
+@click.option("--click", "one", is_flag=True, help="Points and box mark one object, whose mask is wanted.")
+@click.option(
+    "--threshold", type=float, callback=threshold, help=f"Keep objects with a score above it (default: {_THRESHOLD})."
+)
+@click.option(
+    "--mask-threshold",
+    type=float,
+    default=_MASK_THRESHOLD,
+    show_default=True,
+    callback=threshold,
+    help="Pixels with a higher probability are the mask; higher makes it tighter.",
+)
+@click.option("--max-objects", type=click.IntRange(min=1), metavar="N", help="Keep at most N with the highest scores.")
+@click.option(
+    "--nms",
+    type=float,
+    callback=threshold,
+    metavar="IOU",
+    help="Leave out objects of which more than IOU is a better one's, too.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("segmented"), show_default=True, metavar="DIR", help="Where."
+)
+@click.option(
+    "--mask-format",
+    type=click.Choice(["png", "rle"]),
+    default="png",
+    show_default=True,
+    help="A picture for each mask too, or run lengths in annotations.json only.",
+)
+@click.option(
+    "--overlay",
+    type=click.Choice(["png", "jpg", "none"]),
+    default="png",
+    show_default=True,
+    help="The picture with what was found: jpg is quicker and smaller.",
+)
+@click.option("--polygons", is_flag=True, help="Masks in annotations.json as polygons, at most a pixel off.")
+@click.option(
+    "--also",
+    type=click.Choice(ALSO),
+    multiple=True,
+    help="Other forms of the results (repeatable).",
+)
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep the image encoder's results there, and read them from there when a picture comes again.",
+)
+@click.option(
+    "--features-dtype",
+    type=click.Choice(_DTYPES),
+    default=_DTYPES[0],
+    show_default=True,
+    help="float16 takes half the room, and rounds.",
+)
+@click.option(
+    "--features-limit",
+    type=click.FloatRange(min=0),
+    default=_FEATURES_GB,
+    show_default=True,
+    metavar="GB",
+    help="Of that folder; what was used least recently goes.",
+)
+@click.option("--resume", is_flag=True, help="Leave alone what an earlier run with the same options has done.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the CPU (default: all).")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def segment(
+    images: tuple[str, ...],
+    artifact: Path,
+    texts: tuple[str, ...],
+    labels: Path | None,
+    boxes: tuple[Example, ...],
+    points: tuple[Example, ...],
+    one: bool,
+    threshold: float | None,
+    mask_threshold: float,
+    max_objects: int | None,
+    nms: float | None,
+    out: Path,
+    mask_format: str,
+    overlay: str,
+    polygons: bool,
+    also: tuple[str, ...],
+    features: Path | None,
+    features_dtype: str,
+    features_limit: float,
+    resume: bool,
+    threads: int | None,
+    as_json: bool,
+) -> int:
+    """Find what is asked for in IMAGEs: files, folders or patterns such as '*.jpg'.
+
+    Pixels count from the upper left corner of the picture as it is shown (after EXIF orientation). Into --out go
+    NAME.overlay.png and NAME.masks/ for each picture, and annotations.json (COCO) about all of them.
+
+    Exit status 1 when a picture could not be used, 2 when none could.
+    """
+    if one and not (threshold is max_objects is nms is None and mask_threshold == _MASK_THRESHOLD):
+        raise UsageError(
+            "--click keeps the best mask, whatever its score",
+            "leave --threshold out, and --mask-threshold, --max-objects and --nms",
+        )
+    texts += () if labels is None else read_labels(labels)
+    lowest = _THRESHOLD if threshold is None else threshold
+    prompt = Prompt(texts, boxes, points, lowest, one, mask_threshold, max_objects, nms)
+    prompt.check()
+    from sam3port.cli.segment.images import sources
+    from sam3port.cli.segment.journal import open_journal
+    from sam3port.cli.segment.output import open_output
+    from sam3port.cli.segment.progress import show
+    from sam3port.cli.segment.report import print_outcomes
+    from sam3port.cli.segment.run import segment_all
+    from sam3port.runtime.features import FeatureFolder
+
+    forms = Forms(None if overlay == "none" else overlay, mask_format == "png", polygons, frozenset(also))
+    found = sources(images)
+    pictures = found.pictures
+    model = _load(artifact, threads)
+    prompt.fits(model.manifest.capacity)
+    folder = None if features is None else FeatureFolder(features, round(features_limit * 1e9), features_dtype)
+    run = {"artifact": model.identity, "prompt": prompt.as_json(), "forms": forms.as_json()}
+    with (
+        open_output(out, pictures, forms, prompt.categories) as output,
+        open_journal(out, output.annotations, run, resume) as journal,
+        show(len(pictures)) as shown,
+    ):
+        for note in [found.skipped_note(), *prompt.notes()]:
+            if note is not None:
+                shown.note(note)
+        _introduce(model, prompt, shown)
+        outcomes, annotations = segment_all(model, pictures, prompt, output, journal, shown, folder)
+    if as_json:
+        manifest = model.manifest
+        about = {"folder": str(artifact), "preset": manifest.preset, "weights": manifest.weights}
+        content = {
+            "artifact": about,
+            "prompt": prompt.as_json(),
+            "images": [outcome.as_json() for outcome in outcomes],
+            "skipped": [str(file) for file in found.skipped],
+            "annotations": None if annotations is None else str(annotations),
+        }
+        click.echo(json.dumps(content, indent=2, allow_nan=False))
+    else:
+        print_outcomes(outcomes, prompt, annotations)
+    failed = sum(outcome.error is not None for outcome in outcomes)
+    return 0 if not failed else 2 if failed == len(outcomes) else 1
+
+
+def _load(artifact: Path, threads: int | None) -> Model:
+    from sam3port.cli.console import messages
+    from sam3port.runtime.model import load
+
+    with messages().status("opening the artifact"):
+        return load(artifact, threads)
+
+
+def _introduce(model: Model, prompt: Prompt, shown: Shown) -> None:
+    """Says what concerns all pictures."""
+    if "seed" in model.manifest.weights:
+        seed = model.manifest.weights["seed"]
+        shown.note(
+            f"the artifact's weights come from seed {seed}, not from a checkpoint: masks and scores mean nothing"
+        )
+    if prompt.texts:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            model.remember_texts(prompt.texts)  # here, so that what is wrong with one is said once
+        for warning in warned:
+            shown.note(str(warning.message))

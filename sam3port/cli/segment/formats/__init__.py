@@ -1,0 +1,1 @@
+"""What a run writes about pictures and their objects: one file for each form."""
