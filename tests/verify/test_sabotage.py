@@ -216,16 +216,6 @@ def one_weight_changed(file: Path, name: str) -> None:
     parameters.write(file, tensors)
 
 
-def test_one_changed_weight_by_the_command(tiny_proof: TinyProof, tmp_path: Path) -> None:
-    built = tiny_proof.copy_of_built(SMALL, tmp_path / "built")
-    names = list(parameters.read(built / SMALL / PARAMETERS))
-    one_weight_changed(built / SMALL / PARAMETERS, names[0])
-    done = call("verify", "--built", str(built), "--seeds", "1", cwd=tmp_path, timeout=600)
-    assert done.returncode == 1, done.stderr
-    assert f"{SMALL}, seed 1000, " in done.stdout
-    assert "most of it came in at the stage tvm (" in done.stdout
-
-
 def test_every_weight_counts(tiny_proof: TinyProof, tmp_path: Path) -> None:
     """One number of any tensor. The library runs in this process: a new one for each weight would take a minute."""
     request = BuildRequest(components=(SMALL,))
@@ -246,16 +236,22 @@ def test_every_weight_counts(tiny_proof: TinyProof, tmp_path: Path) -> None:
         assert bool(wrong) == (name is not None), f"nobody notices that the weight {name} changed"
 
 
-def test_two_swapped_outputs_by_the_command(tiny_proof: TinyProof, tmp_path: Path) -> None:
-    """Of the same shape, so that only the numbers can tell."""
-    built = tiny_proof.copy_of_built(SMALL, tmp_path / "built")
+def test_one_changed_weight_and_two_swapped_outputs_by_the_command(tiny_proof: TinyProof, tmp_path: Path) -> None:
+    """Each in a component of its own, and each is named. The outputs have one shape, so that only numbers can tell."""
+    other = "prompt_encoder"
+    for component in (SMALL, other):
+        built = tiny_proof.copy_of_built(component, tmp_path / "built")
+    names = list(parameters.read(built / other / PARAMETERS))
+    one_weight_changed(built / other / PARAMETERS, names[0])
     file = built / SMALL / RECORD
     record = json.loads(file.read_text(encoding="utf-8"))
-    names = [output["name"] for output in record["outputs"]]
-    first, second = names.index("pred_boxes"), names.index("pred_boxes_xyxy")
+    outputs = [output["name"] for output in record["outputs"]]
+    first, second = outputs.index("pred_boxes"), outputs.index("pred_boxes_xyxy")
     record["outputs"][first], record["outputs"][second] = record["outputs"][second], record["outputs"][first]
     file.write_text(json.dumps(record), encoding="utf-8")
     done = call("verify", "--built", str(built), "--seeds", "1", cwd=tmp_path, timeout=600)
     for output in ("pred_boxes", "pred_boxes_xyxy"):
         says(done, SMALL, output, "tvm")
     assert ", pred_logits: " not in done.stdout
+    of_weight = [line for line in done.stdout.splitlines() if line.startswith(f"{other}, seed 1000, ")]
+    assert of_weight and all("most of it came in at the stage tvm (" in line for line in of_weight), done.stdout
