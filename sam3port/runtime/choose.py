@@ -65,11 +65,12 @@ def apart_by(
     """As `apart`, from what each two masks have in common."""
     areas = np.diagonal(common)
     iou = common / np.maximum(areas[:, None] + areas - common, 1)
-    kept: list[int] = []
+    left = np.ones(len(scores), np.bool_)
     for index in np.argsort(-scores, kind="stable").tolist():
-        if not any(iou[index, better] > most and groups[index] == groups[better] for better in kept):
-            kept.append(index)
-    return np.array(sorted(kept), np.int64)
+        if left[index]:
+            left &= ~((iou[index] > most) & (groups == groups[index]))
+            left[index] = True
+    return np.flatnonzero(left)
 
 
 def best(scores: NDArray[np.float32], most: int | None) -> NDArray[np.int64]:

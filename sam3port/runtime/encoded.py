@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sam3port.components.data.prompts import Geometry, pad_clicks, pad_geometry
+from sam3port.components.data.prompts import Clicks, Geometry, pad_clicks, pad_geometry
 from sam3port.errors import UsageError
 from sam3port.runtime import features, prompts
 from sam3port.runtime.choose import apart, best, logit, part_of_one
 from sam3port.runtime.engine import Handles
+from sam3port.runtime.everything import Grid, everything
 from sam3port.runtime.holes import filled
 from sam3port.runtime.masks.enlarge import Enlarged
+from sam3port.runtime.masks.region import boxes_of
 from sam3port.runtime.picture import Pixels
 from sam3port.runtime.prompts import Labels
 from sam3port.runtime.result import Clicked, Result
@@ -106,7 +108,7 @@ class EncodedImage:
         given = prompts.geometry(self.width, self.height, points, point_labels, boxes, box_labels)
         if not texts and not len(given.boxes) and not len(given.points):
             raise UsageError("there is no prompt", "give a text, boxes or points")
-        scores, corners, logits = self._ground(texts or (VISUAL,), given)
+        scores, corners, logits = self._ask(texts or (VISUAL,), given, "scores", "pred_boxes", "pred_masks")
         above = scores > least
         asked, queries = np.nonzero(above)
         missed = scores[~above]
@@ -126,18 +128,16 @@ class EncodedImage:
             found = found.take(chosen)
         return found if max_objects is None else found.take(best(found.scores, max_objects))
 
-    def _ground(self, texts: Sequence[str], given: Geometry) -> tuple[Any, Any, Any]:
-        """Scores (texts, queries), boxes and mask logits of all queries: as many texts at once as the build takes."""
+    def _ask(self, texts: Sequence[str], given: Geometry, *names: str) -> list[Any]:
+        """Outputs of ``ground`` for each text, one after the other: as many at once as the build takes."""
         model, capacity = self._model, self._model.manifest.capacity
         answers = []
         for start in range(0, len(texts), capacity.prompts):
             some = texts[start : start + capacity.prompts]
             asked = {**self.features, **model.encode_texts(some), **pad_geometry([given] * len(some), capacity)}
-            found = model.engine.call("ground", asked)
-            arrays = model.engine.arrays(found, "scores", "pred_boxes", "pred_masks")
+            arrays = model.engine.arrays(model.engine.call("ground", asked), *names)
             answers.append([array[: len(some)] for array in arrays])
-        scores, boxes, masks = (np.concatenate(each) for each in zip(*answers, strict=True))
-        return scores, boxes, masks
+        return [np.concatenate(each) for each in zip(*answers, strict=True)]
 
     def click(
         self,
@@ -153,24 +153,125 @@ class EncodedImage:
             points: (n, 2) x, y.
             point_labels: (n,) true for the object, false for what does not belong to it. All true unless given.
             box: (4,) x0, y0, x1, y1 around the object.
-            mask: (mask_size, mask_size) one of the ``logits`` of an earlier click.
+            mask: (mask_size, mask_size) one of the ``logits`` of an earlier click, or of a `Result`: so an object that
+                was found is added to, or taken from, by points.
             multimask: three masks of an ambiguous click; false gives one, right for several clicks.
 
         Raises:
             UsageError: as `segment`; or the mask has another size.
         """
-        manifest, engine = self._model.manifest, self._model.engine
-        given = prompts.clicks(self.width, self.height, points, point_labels, box, mask, manifest.sizes.image_size)
-        arrays: dict[str, Any] = dict(pad_clicks([given], manifest.capacity, manifest.sizes))
-        found = engine.call("click", {**self.features, **arrays})
-        names = ("masks", "iou_scores") if multimask else ("single_mask", "single_iou_score")
-        masks, scores = (array[0] for array in engine.arrays(found, *names))
+        given = prompts.clicks(self.width, self.height, points, point_labels, box, mask, self._side)
+        (masks,), (scores,) = self._click([given], multimask)
         return Clicked(
             regions=Enlarged(filled(masks), self.height, self.width),
             scores=scores,
             logits=np.clip(masks, -prompts.LOGIT_LIMIT, prompts.LOGIT_LIMIT),
             pixels=self.pixels,
         )
+
+    def segment_boxes(self, boxes: ArrayLike) -> Result:
+        """One mask for each box: the object that it surrounds, whatever it is, as `click` with that box finds it.
+
+        Args:
+            boxes: (n, 4) x0, y0, x1, y1.
+
+        Raises:
+            UsageError: there are none; one is outside, inverted or no number.
+        """
+        corners = prompts.corners(boxes, self.width, self.height)
+        if not len(corners):
+            raise UsageError("there are no boxes", "give [(x0, y0, x1, y1), ...]")
+        size = (self.width, self.height)
+        given = [prompts.clicks(*size, None, None, each, None, self._side) for each in corners]
+        masks, scores = self._click(given, multimask=False)
+        number = np.arange(len(corners))
+        return Result(
+            regions=Enlarged(filled(masks[:, 0]), self.height, self.width),
+            boxes=corners.astype(np.float32),
+            scores=scores[:, 0],
+            queries=number,
+            texts=(),
+            pixels=self.pixels,
+            asked=np.zeros_like(number),
+        )
+
+    def everything(self, grid: Grid | None = None) -> Result:
+        """Every object, without being told what to look for: as SAM's automatic mask generator, by a grid of clicks.
+
+        Args:
+            grid: its parameters; those of SAM unless given.
+
+        Raises:
+            UsageError: a parameter is out of its range.
+        """
+        grid = grid or Grid()
+        grid.check()
+
+        def click(points: Sequence[tuple[float, float]]) -> tuple[Any, Any]:
+            place = np.array(points, np.float32) * self._side
+            wanted = np.ones(1, np.int64)
+            return self._click([Clicks(points=each[None], labels=wanted) for each in place], multimask=True)
+
+        at_once = self._model.manifest.capacity.prompts
+        logits, scores = everything(click, grid, self.height, self.width, at_once)
+        number = np.arange(len(scores))
+        regions = Enlarged(logits, self.height, self.width)
+        return Result(
+            regions=regions,
+            boxes=boxes_of(regions),
+            scores=scores,
+            queries=number,
+            texts=(),
+            pixels=self.pixels,
+            asked=np.zeros_like(number),
+        )
+
+    def semantic(self, text: str | Sequence[str], mask_threshold: float = 0.5) -> Result:
+        """One mask for each text: all pixels of its kind, not told apart by object.
+
+        Args:
+            text: a noun phrase, or some.
+            mask_threshold: as of `segment`.
+
+        Returns:
+            an entry for each text; its score is how sure the model is that there is any.
+
+        Raises:
+            UsageError: there is no text; the threshold is outside 0..1.
+        """
+        texts, level = _texts(text), logit(mask_threshold)
+        if not texts:
+            raise UsageError("there is no prompt", "give a text")
+        logits, presence = self._ask(texts, Geometry(), "semantic_seg", "presence_logit")
+        regions = Enlarged(logits[:, 0], self.height, self.width, level)
+        number = np.arange(len(texts))
+        return Result(
+            regions=regions,
+            boxes=boxes_of(regions),
+            scores=1 / (1 + np.exp(-presence[:, 0])),
+            queries=number,
+            texts=texts,
+            pixels=self.pixels,
+            asked=number,
+        )
+
+    @property
+    def _side(self) -> int:
+        """Of the model's square picture, pixels: what clicks are measured in."""
+        return self._model.manifest.sizes.image_size
+
+    def _click(self, given: Sequence[Clicks], multimask: bool) -> tuple[Any, Any]:
+        """Mask logits (n, masks, h, w) and scores (n, masks): as many at once as the build takes."""
+        manifest, engine = self._model.manifest, self._model.engine
+        names = ("masks", "iou_scores") if multimask else ("single_mask", "single_iou_score")
+        answers = []
+        for start in range(0, len(given), manifest.capacity.prompts):
+            some = given[start : start + manifest.capacity.prompts]
+            arrays: dict[str, Any] = dict(pad_clicks(some, manifest.capacity, manifest.sizes))
+            found = engine.call("click", {**self.features, **arrays})
+            answers.append([array[: len(some)] for array in engine.arrays(found, *names)])
+        masks, scores = (np.concatenate(each) for each in zip(*answers, strict=True))
+        return masks, scores
 
     def _corners(self, boxes: Any) -> Any:
         """x0, y0, x1, y1 in pixels from cxcywh, 0..1."""

@@ -16,12 +16,16 @@ from sam3port.errors import UsageError
 from sam3port.runtime import features
 from sam3port.runtime import picture as pictures
 from sam3port.runtime.artifact import open_artifact
+from sam3port.runtime.choose import best
 from sam3port.runtime.encoded import EncodedImage
 from sam3port.runtime.engine import Engine, Handles
 from sam3port.runtime.features import Features
 from sam3port.runtime.hashes import sha256
 from sam3port.runtime.manifest import MANIFEST, Manifest
+from sam3port.runtime.masks.region import Known
 from sam3port.runtime.picture import Picture, Pixels, Prepared
+from sam3port.runtime.result import Result
+from sam3port.runtime.tiles import Piece, merged, shifted, tiles
 from sam3port.runtime.tokens import Tokenizer
 
 __all__ = ["EncodedImage", "Model", "load"]
@@ -97,6 +101,58 @@ class Model:
         entries = self.manifest.entries
         read = {spec.name for entry in ("ground", "click") for spec in entries[entry].inputs}
         return {spec.name: (spec.shape, spec.dtype) for spec in entries["encode_image"].outputs if spec.name in read}
+
+    def segment_large(
+        self,
+        picture: Picture,
+        text: str | Sequence[str],
+        tile: int = 1008,
+        overlap: int = 128,
+        threshold: float = 0.5,
+        mask_threshold: float = 0.5,
+        max_objects: int | None = None,
+        nms: float | None = None,
+    ) -> Result:
+        """Finds every object that fits, tile by tile, each seen as large as a whole picture is otherwise.
+
+        Objects of one text whose masks are the same where their tiles overlap (IoU above one half) are one object.
+
+        Args:
+            picture: as of `encode_image`.
+            text: as of `EncodedImage.segment`, as are ``threshold`` and what follows; ``nms`` is within each tile.
+            tile: side of a tile, pixels of the picture.
+            overlap: of neighbours, pixels.
+
+        Raises:
+            UsageError: as `EncodedImage.segment`; or the overlap is not smaller than the tile.
+        """
+        pixels = pictures.read(picture)
+        height, width = pixels.shape[:2]
+        pieces: list[Piece] = []
+        missed: list[float] = []
+        texts: tuple[str, ...] = ()
+        for part in tiles(height, width, tile, overlap):
+            image = self.encode_image(pixels[part.top : part.bottom, part.left : part.right])
+            found = image.segment(text, threshold=threshold, mask_threshold=mask_threshold, nms=nms)
+            texts = found.texts
+            missed += [] if found.best_below is None else [found.best_below]
+            offset = np.array([part.left, part.top] * 2, np.float32)
+            for index in range(len(found)):
+                region = shifted(found.regions[index], part.left, part.top)
+                box, score = found.boxes[index] + offset, float(found.scores[index])
+                pieces.append(Piece(part, region, box, score, int(found.queries[index]), int(found.asked[index])))
+        objects = sorted(merged(pieces), key=lambda piece: piece.asked)
+        result = Result(
+            regions=Known(tuple(each.region for each in objects), height, width),
+            boxes=np.array([each.box for each in objects], np.float32).reshape(-1, 4),
+            scores=np.array([each.score for each in objects], np.float32),
+            queries=np.array([each.query for each in objects], np.int64),
+            texts=texts,
+            pixels=pixels,
+            asked=np.array([each.asked for each in objects], np.int64),
+            best_below=max(missed, default=None),
+        )
+        return result if max_objects is None else result.take(best(result.scores, max_objects))
 
     def open_features(self, file: str | os.PathLike[str], picture: Picture | None = None) -> EncodedImage:
         """A picture that was encoded before, by this artifact, and written by `EncodedImage.save`.

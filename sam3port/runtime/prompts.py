@@ -80,6 +80,11 @@ def clicks(
     )
 
 
+def corners(boxes: ArrayLike | None, width: int, height: int) -> NDArray[np.float64]:
+    """(n, 4) boxes in pixels, checked as `geometry` does."""
+    return _boxes(boxes, width, height)
+
+
 def _scaled(pixels: NDArray[np.float64], width: int, height: int, side: int) -> NDArray[np.float32]:
     """In float32 throughout, like upstream (sam1_utils.py:57)."""
     size = np.array([width, height], np.float32)

@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK: Final = 16
-"""Output pixels at once: their windows overlap so much that one dense product of all their weights is quickest."""
+_WINDOW: Final = 2**16
+"""Values at once: what fits a CPU's cache as float64."""
 
 
 def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -26,35 +26,30 @@ def resize(picture: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
     Returns:
         (height, width, channels).
     """
-    planes = np.ascontiguousarray(picture.transpose(2, 0, 1))
-    planes = _resize_last(planes, width)
-    planes = _resize_last(np.ascontiguousarray(planes.transpose(0, 2, 1)), height)
-    return np.ascontiguousarray(planes.transpose(2, 1, 0))
+    columns = _resize_first(np.ascontiguousarray(picture.transpose(1, 0, 2)), width)
+    return _resize_first(np.ascontiguousarray(columns.transpose(1, 0, 2)), height)
 
 
-def _resize_last(planes: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The last axis at another size."""
-    *others, length = planes.shape
+def _resize_first(lines: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The first axis at another size: each line a sum of some that lie together, which fit a CPU's cache."""
+    length, *others = lines.shape
     if length == size:
-        return planes
+        return lines
     first, weights, precision = _integer_weights(length, size)
-    rows = planes.reshape(-1, length)
-    result = np.empty((len(rows), size), np.uint8)
-    for start in range(0, size, _BLOCK):
-        block = slice(start, min(start + _BLOCK, size))
-        left = int(first[block].min())
-        window = rows[:, left : int(first[block].max()) + weights.shape[1]]
-        dense = np.zeros((window.shape[1], block.stop - start))
-        for column in range(block.stop - start):
-            offset = int(first[start + column]) - left
-            taps = min(weights.shape[1], len(dense) - offset)  # further taps weigh nothing
-            dense[offset : offset + taps, column] = weights[start + column, :taps]
-        # Integers below 2**31 in float64: exact, and multiplied by BLAS.
-        total = window.astype(np.float64) @ dense
-        total += 2.0 ** (precision - 1)
-        total *= 2.0**-precision
-        result[:, block] = np.minimum(np.floor(total, out=total), 255, out=total)
-    return result.reshape(*others, size)
+    flat = lines.reshape(length, -1)
+    result = np.empty((size, flat.shape[1]), np.uint8)
+    step = max(1, _WINDOW // weights.shape[1])
+    for left in range(0, flat.shape[1], step):
+        part = slice(left, left + step)
+        for index, (start, taps) in enumerate(zip(first.tolist(), weights, strict=True)):
+            window = flat[start : start + len(taps), part]  # further taps weigh nothing
+            # Integers below 2**31 in float64: exact, and multiplied by BLAS.
+            total = taps[: len(window)] @ window.astype(np.float64)
+            total += 2.0 ** (precision - 1)
+            total *= 2.0**-precision
+            np.floor(total, out=total)
+            result[index, part] = np.minimum(total, 255, out=total)
+    return result.reshape(size, *others)
 
 
 def _integer_weights(length: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from sam3port.errors import UsageError
 from sam3port.runtime import draw
 from sam3port.runtime.masks import rle
+from sam3port.runtime.masks.enlarge import Enlarged
 from sam3port.runtime.masks.polygons import Polygon, polygons
 from sam3port.runtime.masks.region import Mask, Masks, Region, stacked
 from sam3port.runtime.masks.rle import Rle
@@ -54,6 +56,17 @@ class Result:
     def names(self) -> list[str]:
         """n: what each was found for, ``object`` without texts."""
         return [self.texts[index] for index in self.asked] if self.texts else ["object"] * len(self)
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """(n, mask_size, mask_size): what the masks are made of; one may be the ``mask`` of `EncodedImage.click`.
+
+        Raises:
+            UsageError: the masks were put together of several tiles.
+        """
+        if not isinstance(self.regions, Enlarged):
+            raise UsageError("masks of several tiles have no logits", "segment the picture as a whole")
+        return self.regions.logits
 
     @cached_property
     def masks(self) -> Mask:

@@ -10,11 +10,23 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from sam3port.cli.segment.forms import ALSO, Forms
-from sam3port.cli.segment.prompts import Example, Prompt, examples, read_labels, threshold
+from sam3port.cli.segment.prompts import (
+    CLICK,
+    EACH_BOX,
+    EVERYTHING,
+    FIND,
+    SEMANTIC,
+    Example,
+    Prompt,
+    examples,
+    read_labels,
+    threshold,
+)
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
     from sam3port.cli.segment.progress import Shown
+    from sam3port.runtime.everything import Grid
     from sam3port.runtime.model import Model
 
 _THRESHOLD: Final = 0.5
@@ -56,6 +68,21 @@ _FEATURES_GB: Final = 20.0
     help="The same, as a point (repeatable).",
 )
 @click.option("--click", "one", is_flag=True, help="Points and box mark one object, whose mask is wanted.")
+@click.option("--each-box", is_flag=True, help="Each box marks one object: a mask for each.")
+@click.option("--semantic", is_flag=True, help="One mask for each text, not told apart by object.")
+@click.option("--everything", is_flag=True, help="Every object, whatever it is: by a grid of clicks.")
+@click.option("--points-per-side", type=click.IntRange(min=1), metavar="N", help="With --everything (default: 32).")
+@click.option("--pred-iou-thresh", type=float, callback=threshold, help="With --everything (default: 0.88).")
+@click.option("--stability-score-thresh", type=float, callback=threshold, help="With --everything (default: 0.95).")
+@click.option("--box-nms-thresh", type=float, callback=threshold, help="With --everything (default: 0.7).")
+@click.option("--min-mask-region-area", type=click.FloatRange(min=0), metavar="PIXELS", help="With --everything.")
+@click.option(
+    "--tile",
+    type=click.IntRange(min=16),
+    metavar="PIXELS",
+    help="Cut large pictures into tiles of this side, each seen as large as a picture (1008 is the full model's own).",
+)
+@click.option("--overlap", type=click.IntRange(min=0), metavar="PIXELS", help="Of tiles (default: an eighth).")
 @click.option(
     "--threshold", type=float, callback=threshold, help=f"Keep objects with a score above it (default: {_THRESHOLD})."
 )
@@ -131,6 +158,11 @@ def segment(
     boxes: tuple[Example, ...],
     points: tuple[Example, ...],
     one: bool,
+    each_box: bool,
+    semantic: bool,
+    everything: bool,
+    tile: int | None,
+    overlap: int | None,
     threshold: float | None,
     mask_threshold: float,
     max_objects: int | None,
@@ -146,6 +178,7 @@ def segment(
     resume: bool,
     threads: int | None,
     as_json: bool,
+    **of_everything: float | None,
 ) -> int:
     """Find what is asked for in IMAGEs: files, folders or patterns such as '*.jpg'.
 
@@ -154,14 +187,27 @@ def segment(
 
     Exit status 1 when a picture could not be used, 2 when none could.
     """
-    if one and not (threshold is max_objects is nms is None and mask_threshold == _MASK_THRESHOLD):
+    if not (threshold is max_objects is nms is None and mask_threshold == _MASK_THRESHOLD) and (one or each_box):
         raise UsageError(
-            "--click keeps the best mask, whatever its score",
+            f"--{'click' if one else 'each-box'} keeps the best mask, whatever its score",
             "leave --threshold out, and --mask-threshold, --max-objects and --nms",
         )
+    modes = {CLICK: one, EACH_BOX: each_box, SEMANTIC: semantic, EVERYTHING: everything}
+    chosen = [mode for mode, wanted in modes.items() if wanted]
+    if len(chosen) > 1:
+        raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other", "give one of them")
+    mode = chosen[0] if chosen else FIND
+    if mode in {SEMANTIC, EVERYTHING} and not (threshold is nms is None):
+        raise UsageError(f"--{mode} knows neither --threshold nor --nms", "leave them out")
+    if overlap is not None and tile is None:
+        raise UsageError("--overlap belongs to --tile", "give that, too")
+    if features is not None and tile is not None:
+        raise UsageError("--features keeps those of whole pictures, not of tiles", "leave it or --tile out")
+    cut = None if tile is None else (tile, tile // 8 if overlap is None else overlap)
     texts += () if labels is None else read_labels(labels)
     lowest = _THRESHOLD if threshold is None else threshold
-    prompt = Prompt(texts, boxes, points, lowest, one, mask_threshold, max_objects, nms)
+    grid = _grid(everything, of_everything)
+    prompt = Prompt(texts, boxes, points, lowest, mode, mask_threshold, max_objects, nms, grid, cut)
     prompt.check()
     from sam3port.cli.segment.images import sources
     from sam3port.cli.segment.journal import open_journal
@@ -203,6 +249,18 @@ def segment(
         print_outcomes(outcomes, prompt, annotations)
     failed = sum(outcome.error is not None for outcome in outcomes)
     return 0 if not failed else 2 if failed == len(outcomes) else 1
+
+
+def _grid(everything: bool, parameters: dict[str, float | None]) -> Grid | None:
+    given = {name: value for name, value in parameters.items() if value is not None}
+    if not everything:
+        if given:
+            name = next(iter(given)).replace("_", "-")
+            raise UsageError(f"--{name} belongs to --everything", "give that, too, or leave it out")
+        return None
+    from sam3port.runtime.everything import Grid
+
+    return Grid(**given)  # type: ignore[arg-type]
 
 
 def _load(artifact: Path, threads: int | None) -> Model:

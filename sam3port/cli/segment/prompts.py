@@ -15,8 +15,21 @@ if TYPE_CHECKING:
 
     from sam3port.components.component import Capacity
     from sam3port.runtime.encoded import EncodedImage
+    from sam3port.runtime.everything import Grid
+    from sam3port.runtime.model import Model
+    from sam3port.runtime.picture import Pixels
     from sam3port.runtime.result import Clicked, Result
 
+FIND: Final = "find"
+"""Every object that fits texts and examples."""
+CLICK: Final = "click"
+"""Points and box mark one object, instead of showing what is wanted."""
+EACH_BOX: Final = "each-box"
+"""Each box marks one object."""
+SEMANTIC: Final = "semantic"
+"""All pixels of a text's kind, not told apart by object."""
+EVERYTHING: Final = "everything"
+"""Every object, of any kind."""
 _SIGNS: Final = {"+": True, "-": False}
 _FORMS: Final = {2: "X,Y", 4: "X0,Y0,X1,Y1"}
 
@@ -37,11 +50,15 @@ class Prompt:
     boxes: tuple[Example, ...]
     points: tuple[Example, ...]
     threshold: float
-    click: bool = False
-    """Points and box mark one object, instead of showing what is wanted."""
+    mode: str = FIND
+    """`FIND`, `CLICK`, `EACH_BOX`, `SEMANTIC` or `EVERYTHING`."""
     mask_threshold: float = 0.5
     max_objects: int | None = None
     nms: float | None = None
+    grid: Grid | None = None
+    """Of `EVERYTHING`."""
+    tile: tuple[int, int] | None = None
+    """Side and overlap of the tiles that the picture is cut into."""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -59,10 +76,22 @@ class Prompt:
         if len(set(self.texts)) < len(self.texts):
             twice = next(text for text in self.texts if self.texts.count(text) > 1)
             raise UsageError(f"the text {twice!r} is given twice", "give each once")
+        if self.mode == EVERYTHING:
+            if self.texts or self.boxes or self.points:
+                raise UsageError("--everything is not told what to look for", "leave --text, --box and --point out")
+            return
         if not self.texts and not self.boxes and not self.points:
             raise UsageError("there is nothing to look for", "give --text, --box or --point")
-        if not self.click:
-            return
+        if self.mode == SEMANTIC and (self.boxes or self.points):
+            raise UsageError("--semantic takes texts only", "leave --box and --point out")
+        if self.tile is not None and (self.mode != FIND or self.boxes or self.points):
+            raise UsageError("--tile takes texts only: boxes and points are in one tile", "give --text")
+        if self.mode == EACH_BOX and (self.texts or self.points or not all(box.wanted for box in self.boxes)):
+            raise UsageError("--each-box takes nothing but --box X0,Y0,X1,Y1", "leave the rest out")
+        if self.mode == CLICK:
+            self._check_click()
+
+    def _check_click(self) -> None:
         if self.texts:
             raise UsageError("--click takes no --text", "mark the object with --point or --box")
         if len(self.boxes) > 1 or not all(box.wanted for box in self.boxes):
@@ -71,7 +100,7 @@ class Prompt:
     def fits(self, capacity: Capacity) -> None:
         """Raises UsageError when the artifact was built for fewer boxes or points."""
         counts = [("points", len(self.points), capacity.points)]
-        if not self.click:  # a click has room for its box besides
+        if self.mode == FIND:  # a click has room for its box besides
             counts.append(("boxes", len(self.boxes), capacity.boxes))
         for what, given, most in counts:
             if given > most:
@@ -87,7 +116,13 @@ class Prompt:
             UsageError: a box or a point is outside the picture.
         """
         points, labels = [point.numbers for point in self.points], [point.wanted for point in self.points]
-        if self.click:
+        if self.mode == EVERYTHING:
+            return self._best(image.everything(self.grid))
+        if self.mode == EACH_BOX:
+            return image.segment_boxes([box.numbers for box in self.boxes])
+        if self.mode == SEMANTIC:
+            return image.semantic(self.texts, self.mask_threshold)
+        if self.mode == CLICK:
             box = self.boxes[0].numbers if self.boxes else None
             # One point may mean a part or the whole; more say which, and one mask is the better answer (upstream's
             # advice in sam1_task_predictor.py:255).
@@ -105,6 +140,18 @@ class Prompt:
             nms=self.nms,
         )
 
+    def ask_large(self, model: Model, pixels: Pixels) -> Result:
+        """The answer of a picture that is cut into tiles."""
+        assert self.tile is not None
+        side, overlap = self.tile
+        chosen = {"mask_threshold": self.mask_threshold, "max_objects": self.max_objects, "nms": self.nms}
+        return model.segment_large(pixels, self.texts, side, overlap, self.threshold, **chosen)  # type: ignore[arg-type]
+
+    def _best(self, found: Result) -> Result:
+        from sam3port.runtime.choose import best
+
+        return found if self.max_objects is None else found.take(best(found.scores, self.max_objects))
+
     def as_json(self) -> dict[str, Any]:
         """Of numbers and texts."""
 
@@ -116,11 +163,14 @@ class Prompt:
             "texts": list(self.texts),
             "boxes": listed(self.boxes),
             "points": listed(self.points),
-            "threshold": None if self.click else self.threshold,
+            "mode": self.mode,
+            "threshold": self.threshold if self.mode == FIND else None,
             "mask_threshold": self.mask_threshold,
             "max_objects": self.max_objects,
             "nms": self.nms,
-            "click": self.click,
+            "click": self.mode == CLICK,
+            "grid": None if self.grid is None else self.grid.as_json(),
+            "tile": None if self.tile is None else list(self.tile),
         }
 
     def notes(self) -> list[str]:

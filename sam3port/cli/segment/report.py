@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sam3port.cli.console import output, printable
 from sam3port.cli.segment.forms import ALSO
 from sam3port.cli.segment.outcome import Outcome
-from sam3port.cli.segment.prompts import Prompt
+from sam3port.cli.segment.prompts import FIND, Prompt
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,7 +33,7 @@ def print_outcomes(outcomes: Sequence[Outcome], prompt: Prompt, annotations: Pat
 
 def _lines(used: Sequence[Outcome], prompt: Prompt) -> Iterator[str]:
     for outcome in used:
-        if not outcome.objects and not prompt.click and not outcome.done_before:
+        if not outcome.objects and prompt.mode == FIND and not outcome.done_before:
             file, lowest = outcome.source.file, f"{prompt.threshold:g}"
             best = "" if outcome.best_below is None else f" (the best has {outcome.best_below:.3f})"
             yield f"{file}: no object has a score above {lowest}{best}; a lower --threshold keeps more"

@@ -115,6 +115,8 @@ class _Work:
     changed: int = 0
     prepared: Prepared | None = None
     kept: _Kept | None = None
+    large: Pixels | None = None
+    """A picture that is to be cut into tiles."""
     found: Found | None = None
 
 
@@ -154,6 +156,10 @@ class _Steps:
 
     def _prepare(self, work: _Work) -> None:
         source, model = work.outcome.source, self._model
+        if self._prompt.tile is not None:
+            with work.outcome.stage("reading"):
+                work.large = pictures.read(source.file)
+            return
         if self._folder is None:
             with work.outcome.stage("reading"):
                 work.prepared = model.prepare(source.file)
@@ -170,6 +176,11 @@ class _Steps:
                 work.prepared = model.prepare(pixels)
 
     def ask(self, work: _Work) -> _Work:
+        if work.large is not None:
+            with self._faults(work), work.outcome.stage("tiles"):
+                large = self._prompt.ask_large(self._model, work.large)
+                work.found, work.outcome.best_below = found_in(large), large.best_below
+            work.large = None
         if work.prepared is not None or work.kept is not None:
             with self._faults(work):
                 image = self._encoded(work)

@@ -112,6 +112,13 @@ def trimmed(mask: Mask, left: int = 0, top: int = 0) -> Region:
     return Region(left + start, top + first, mask[first:last, start:end])
 
 
+def boxes_of(masks: Masks) -> NDArray[np.float32]:
+    """(n, 4): x0, y0, x1, y1 of masks in pixels; zeros for an empty one."""
+    regions = (masks[index] for index in range(len(masks)))
+    corners = [(each.left, each.top, each.right, each.bottom) for each in regions]
+    return np.array(corners, np.float32).reshape(-1, 4)
+
+
 def stacked(masks: Masks) -> Mask:
     """(n, height, width): all of them at once."""
     every = np.zeros((len(masks), masks.height, masks.width), np.bool_)

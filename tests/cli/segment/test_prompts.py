@@ -95,7 +95,7 @@ def test_wrong_use_is_said_before_anything_is_opened(
 def test_more_than_the_artifact_was_built_for() -> None:
     boxes = tuple(example("--box", "1,2,3,4", 4) for _ in range(3))
     points = tuple(example("--point", "1,2", 2) for _ in range(2))
-    prompt = Prompt(("text",), boxes, points, 0.5, click=False)
+    prompt = Prompt(("text",), boxes, points, 0.5)
     prompt.fits(Capacity(prompts=1, points=2, boxes=3))
     with pytest.raises(UsageError, match="3 boxes are given, the artifact was built for at most 2"):
         prompt.fits(Capacity(prompts=1, points=2, boxes=2))
