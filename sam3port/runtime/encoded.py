@@ -96,7 +96,7 @@ class EncodedImage:
 
         Raises:
             UsageError: no prompt; a box or point that is outside, inverted or no number; wrong labels; more than the
-                build's capacity; a threshold outside 0..1.
+                build's capacity; a threshold outside 0..1; points, and the artifact's weights have none for them.
         """
         texts = _texts(text)
         least = np.float32(part_of_one(threshold, "the threshold"))
@@ -106,6 +106,8 @@ class EncodedImage:
         given = prompts.geometry(self.width, self.height, points, point_labels, boxes, box_labels)
         if not texts and not len(given.boxes) and not len(given.points):
             raise UsageError("there is no prompt", "give a text, boxes or points")
+        if len(given.points):
+            self._model.manifest.require("points", "points as examples")
         scores, corners, logits = self._ground(texts or (VISUAL,), given)
         above = scores > least
         asked, queries = np.nonzero(above)
@@ -157,9 +159,10 @@ class EncodedImage:
             multimask: three masks of an ambiguous click; false gives one, right for several clicks.
 
         Raises:
-            UsageError: as `segment`; or the mask has another size.
+            UsageError: as `segment`; or the mask has another size; or the artifact's weights cannot answer clicks.
         """
         manifest, engine = self._model.manifest, self._model.engine
+        manifest.require("clicks", "clicks")
         given = prompts.clicks(self.width, self.height, points, point_labels, box, mask, manifest.sizes.image_size)
         arrays: dict[str, Any] = dict(pad_clicks([given], manifest.capacity, manifest.sizes))
         found = engine.call("click", {**self.features, **arrays})
