@@ -102,7 +102,7 @@ def fetch(remote: Remote, say: Callable[[str], None]) -> Path:
         with filelock.FileLock(file.with_name(f"{file.name}.lock")):
             if not file.is_file():  # another process may have fetched it meanwhile
                 _download(remote, file, say)
-    except PermissionError as error:
+    except OSError as error:
         raise not_writable(folder, error) from error
     return file
 
