@@ -130,6 +130,19 @@ def test_the_artifact_of_a_detector_alone(artifact: tuple[Path, str], tiny_artif
     assert "--base" in error.value.remedy
 
 
+def test_segment_refuses_before_it_looks_at_pictures(artifact: tuple[Path, str], tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(astronaut()).save(tmp_path / "photo.png")
+    command = [sys.executable, "-m", "sam3port", "segment", "photo.png", "--artifact", str(artifact[0]), "--click"]
+    environment = clean_environment()
+    done = subprocess.run(
+        [*command, "--point", "9,9"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 2
+    assert "this artifact takes no clicks" in done.stderr
+
+
 def test_a_manifest_that_lacks_a_function_for_no_reason(artifact: tuple[Path, str], tmp_path: Path) -> None:
     from sam3port.runtime.manifest import read
 
