@@ -57,32 +57,35 @@ class _Work:
     """For each tensor of the model, by its name in it, what it is made of."""
     unread: list[str] = field(default_factory=list)
     """Tensors of the model that nothing gives and that are never read."""
+    missing: list[str] = field(default_factory=list)
+    misfits: list[str] = field(default_factory=list)
+    used: set[str] = field(default_factory=set)
+    """Tensors of the first checkpoint that have a place in the model."""
 
     def plan(self) -> None:
         """Finds everything, or raises."""
         self.wanted = self.model.state_dict()
         whose = self._sources()
-        missing: list[str] = []
-        misfits: list[str] = []
-        used: set[str] = set()
         for name, target in self.wanted.items():
             key = in_checkpoint(name)
             source = whose[part_of(key)]
             recipe = source.find(key) if source else None
-            if source is None:
-                (self.unread if not key.endswith(TABLE) else []).append(name)
-            elif key.endswith(TABLE):
-                self._table(name, target, source, recipe, misfits, used)
+            if key.endswith(TABLE):
+                if source and recipe:
+                    self._add_table(name, target, source, recipe)
+            elif source is None:
+                self.unread.append(name)
             elif recipe is None:
-                missing += _absent(source, key, used)
+                self.missing += _absent(source, key)
+                self.used.update(_names(source, key))  # what there is of it is not left over
             else:
-                self._add(name, target, source, recipe, misfits, used)
-        left = self._left_over(used)
-        if missing or left or misfits:
+                self._add(name, target, source, recipe)
+        left = self._left_over()
+        if self.missing or left or self.misfits:
             parts = (
-                listed("missing from the file", missing),
+                listed("missing from the file", self.missing),
                 listed("unknown to the model", left),
-                listed("wrongly shaped", sorted(misfits)),
+                listed("wrongly shaped", sorted(self.misfits)),
             )
             raise CheckpointError(
                 f"{self.opened[0].path} is not a checkpoint of this model ({len(self.wanted)} tensors)"
@@ -127,48 +130,34 @@ class _Work:
             for part, own in keys.items()
         }
 
-    def _add(
-        self, name: str, target: Tensor, source: Checkpoint, recipe: Recipe, misfits: list[str], used: set[str]
-    ) -> None:
+    def _add(self, name: str, target: Tensor, source: Checkpoint, recipe: Recipe) -> None:
+        self._use(source, recipe)
         for part, shape in zip(recipe.names, recipe.shapes(tuple(target.shape)), strict=True):
-            if source is self.opened[0]:
-                used.add(part)
             stored = source.stored(part)
             if stored.shape != shape:
-                misfits.append(f"{part} is {stored.shape}, not {shape}")
+                self.misfits.append(f"{part} is {stored.shape}, not {shape}")
             elif stored.dtype not in _FLOATS:
-                misfits.append(f"{part} is stored as {stored.dtype}, not in {', '.join(_FLOATS)}")
+                self.misfits.append(f"{part} is stored as {stored.dtype}, not in {', '.join(_FLOATS)}")
         self.steps.append((name, source, recipe))
 
-    def _table(
-        self,
-        name: str,
-        target: Tensor,
-        source: Checkpoint,
-        recipe: Recipe | None,
-        misfits: list[str],
-        used: set[str],
-    ) -> None:
+    def _add_table(self, name: str, target: Tensor, source: Checkpoint, recipe: Recipe) -> None:
         """The model's own stays unless the file has this very one."""
-        if recipe is None:
-            return
-        part = recipe.names[0]
-        if source is self.opened[0]:
-            used.add(part)
+        self._use(source, recipe)
+        (part,) = recipe.names
         stored = source.stored(part)
-        found, own = (
-            _rotations(stored),
-            _rotations(Stored(tuple(target.shape), str(target.dtype).removeprefix("torch."))),
-        )
-        if found is None or own is None or found[1] != own[1]:
-            misfits.append(f"{part} is {stored.shape}, not {tuple(target.shape)}")
-        elif found == own:
-            if stored.dtype in _EXACT:
-                self.steps.append((name, source, recipe))
-        elif math.isqrt(found[0]) ** 2 != found[0]:  # no square image has it
-            misfits.append(f"{part} is {stored.shape}, not {tuple(target.shape)}")
+        own = _rotations(Stored(tuple(target.shape), str(target.dtype).removeprefix("torch.")))
+        found = _rotations(stored)
+        if found == own and stored.dtype in _EXACT:
+            self.steps.append((name, source, recipe))
+        # Another number of positions is another image's, which is square.
+        elif not found or not own or found[1] != own[1] or (found != own and math.isqrt(found[0]) ** 2 != found[0]):
+            self.misfits.append(f"{part} is {stored.shape}, not {tuple(target.shape)}")
 
-    def _left_over(self, used: set[str]) -> list[str]:
+    def _use(self, source: Checkpoint, recipe: Recipe) -> None:
+        if source is self.opened[0]:
+            self.used.update(recipe.names)
+
+    def _left_over(self) -> list[str]:
         main = self.opened[0]
         interactive = any(name.startswith(PREDICTOR) for name in self.wanted)
         # An image model without the predictor has no place for what a whole checkpoint has for it.
@@ -176,17 +165,18 @@ class _Work:
         return [
             name
             for name in main.names
-            if name not in used and not main.layout.ignored(name) and not (elsewhere and name.startswith(elsewhere))
+            if name not in self.used and not main.layout.ignored(name) and not name.startswith(elsewhere)
         ]
 
 
-def _absent(source: Checkpoint, key: str, used: set[str]) -> list[str]:
-    """Of what a tensor is made of, what is not in the file, by the names that it should have there."""
+def _names(source: Checkpoint, key: str) -> tuple[str, ...]:
+    """Of what a tensor is made of, by the names that it should have in the file."""
     recipe = source.layout.recipe(key)
-    if recipe is None:
-        return [key]
-    used.update(recipe.names)  # the rest of it is not left over
-    return [name for name in recipe.names if name not in source.names]
+    return recipe.names if recipe else (key,)
+
+
+def _absent(source: Checkpoint, key: str) -> list[str]:
+    return [name for name in _names(source, key) if name not in source.names]
 
 
 def _rotations(table: Stored) -> tuple[int, int] | None:

@@ -15,6 +15,7 @@ from sam3port.model.checkpoints.recipes import How, Recipe, Rule, Scope
 DETECTOR: Final = "detector_model."
 TRACKER: Final = "tracker_model."
 NECK: Final = "tracker_neck."
+TEXT: Final = "detector_model.text_encoder."
 PROJECTIONS: Final = ("q_proj", "k_proj", "v_proj")
 _SECOND_TABLE: Final = "tracker_model.shared_image_embedding.positional_embedding"
 """A copy of the prompt encoder's table, which the file has twice."""

@@ -84,7 +84,7 @@ def recognise(content: Content) -> Checkpoint:
         names = {name.removeprefix(wrapper): original for name, original in names.items()}
     _refuse_adapters(path, names)
     if _any(names, (huggingface.DETECTOR, huggingface.TRACKER, huggingface.NECK)):
-        return Checkpoint(content, HUGGINGFACE, _renamed(path, names, _single_prefix))
+        return _huggingface(content, _renamed(path, names, _single_prefix))
     if _any(names, (MARK,)):
         return Checkpoint(content, MULTIPLEX, names)
     if _any(names, (DETECTOR, TRACKER)):
@@ -92,8 +92,16 @@ def recognise(content: Content) -> Checkpoint:
     if _any(names, _BARE):
         return Checkpoint(content, UPSTREAM, _renamed(path, names, in_checkpoint))
     if _any(names, ("detr_decoder.",)):
-        return Checkpoint(content, HUGGINGFACE, _renamed(path, names, lambda name: huggingface.DETECTOR + name))
+        return _huggingface(content, _renamed(path, names, lambda name: huggingface.DETECTOR + name))
     raise CheckpointError(f"{path} is of another model: {_what(names)}", GET)
+
+
+def _huggingface(content: Content, names: Mapping[str, str]) -> Checkpoint:
+    if _any(names, (huggingface.TEXT,)) and not _any(names, (f"{huggingface.TEXT}text_model.",)):
+        raise CheckpointError(
+            f"{content.path} is of another model: its text encoder is not SAM 3's, perhaps SAM3-LiteText's", GET
+        )
+    return Checkpoint(content, HUGGINGFACE, names)
 
 
 def _any(names: Iterable[str], starts: tuple[str, ...]) -> bool:

@@ -161,6 +161,7 @@ def test_the_same_model_from_every_kind(huggingface_file: Path, tiny: Any, base:
     [
         (["image_encoder.trunk.patch_embed.proj.weight", "sam_mask_decoder.iou_token.weight"], "it is SAM 2"),
         (["image_encoder.patch_embed.proj.weight", "mask_decoder.iou_token.weight"], "it is SAM, the first one"),
+        (["detr_decoder.query_embed.weight", "text_encoder.layers.0.fc1.weight"], "perhaps SAM3-LiteText's"),
         (["vision_model.embeddings.class_embedding"], "none of its 1 names is one of SAM 3's"),
         (["prompt_encoder.point_embed.weight", "mask_decoder.iou_token.weight"], "a tracker alone"),
     ],
