@@ -135,7 +135,10 @@ class RunPython(Protocol):
 
 def clean_environment(**changes: str) -> dict[str, str]:
     """This environment without what would hide a defect: bytecode switched off, sam3port's own settings."""
-    dropped = {"PYTHONDONTWRITEBYTECODE", "SAM3PORT_DISABLE", "SAM3PORT_DEBUG", "PYTHONPATH"}
+    dropped = {
+        *("PYTHONDONTWRITEBYTECODE", "PYTHONPATH"),
+        *("SAM3PORT_DISABLE", "SAM3PORT_DEBUG", "SAM3PORT_CHECKPOINT"),
+    }
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     threads = {"TVM_NUM_THREADS": "1"} if "PYTEST_XDIST_WORKER" in os.environ else {"OMP_NUM_THREADS": "2"}
     return {**threads, **kept, **changes}

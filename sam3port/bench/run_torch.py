@@ -59,7 +59,7 @@ def opened(request: dict[str, Any]) -> Opened:
 def _upstream(build: BuildRequest, name: str) -> torch.nn.Module:
     from sam3port.model.build import build_model
 
-    model = build_model(build.sizes(), seed=build.seed, checkpoint=build.checkpoint, interactive=True)
+    model = build_model(build.sizes(), seed=build.seed, checkpoint=build.checkpoint, base=build.base)
     module = build.component(name).module(model, build.sizes()).eval()
     del model
     gc.collect()

@@ -33,7 +33,7 @@ def opened(request: dict[str, Any]) -> Opened:
     torch.set_num_threads(request["threads"])
     torch.manual_seed(0)
     sizes = build.sizes()
-    model: Any = build_model(sizes, seed=build.seed, checkpoint=build.checkpoint, interactive=True)
+    model: Any = build_model(sizes, seed=build.seed, checkpoint=build.checkpoint, base=build.base)
     processor = Sam3Processor(model, resolution=sizes.image_size, device="cpu")
     asked = itertools.cycle(zip(request["texts"], request["thresholds"], strict=True))
     half = build.dtype == "bfloat16"

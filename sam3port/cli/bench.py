@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sam3port.cli.options import disable_option, given, mcpu_option, needs, upstream_option
+from sam3port.cli.weights import checkpoint_files, checkpoint_options
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def numbers(_context: click.Context, parameter: click.Parameter, value: str | No
 @click.option("--preset", default="tiny", show_default=True, metavar="NAME", help="Sizes of the model: tiny or full.")
 @click.option("--resolution", type=int, metavar="N", help="Side of the image in pixels, instead of the preset's.")
 @click.option("--dtype", default="float32", show_default=True, metavar="TYPE", help="What to compute in.")
+@checkpoint_options
 @click.option(
     "--against",
     metavar="PEER,...",
@@ -153,9 +155,15 @@ def _contestants(against: str | None) -> list[Contestant]:
 def _request(components: tuple[str, ...], end_to_end: bool, mcpu: str | None, options: dict[str, Any]) -> BuildRequest:
     from sam3port.port.entries import linked_components
     from sam3port.port.request import BuildRequest, known_components
+    from sam3port.port.weights import fitted
 
     names = linked_components() if end_to_end else tuple(known_components(options["disable"], components))
+    checkpoint, base = checkpoint_files(options["checkpoint"], options["base"])
+    options |= {"checkpoint": checkpoint, "base": base, "seed": None if checkpoint else 0}
     request = BuildRequest(components=names, target_options=given(mcpu=mcpu), **options)
+    request, about_weights = fitted(request, components)
+    for line in about_weights:
+        click.echo(line, err=True)
     request.sizes()
     request.build_target().check()
     request.refuse_to_run_without_device()
@@ -212,6 +220,7 @@ def _command(
     words += ["--preset", options["preset"]]
     words += ["--resolution", str(options["resolution"])] if options["resolution"] else []
     words += ["--dtype", options["dtype"]]
+    words += [word for name in ("checkpoint", "base") if options[name] for word in (f"--{name}", options[name].name)]
     words += ["--mcpu", mcpu] if mcpu else []
     words += ["--against", against] if against else []
     words += ["--threads", str(threads)] if threads else []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sam3port.cli.options import disable_option, given, needs, target_options, upstream_option
+from sam3port.cli.weights import checkpoint_files, checkpoint_options
 from sam3port.errors import UsageError
 from sam3port.port.stage import ORDER
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--dtype", default="float32", show_default=True, metavar="TYPE", help="What to compute in.")
 @target_options
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Weights from a seed (default: 0).")
-@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Weights from sam3.pt.")
+@checkpoint_options
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build"), show_default=True)
 @click.option("--until", default="compile", show_default=True, metavar="STAGE", help=f"{', '.join(ORDER)}.")
 @click.option("--dump", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write each stage's IR.")
@@ -51,6 +52,7 @@ def build(
     arch: str | None,
     seed: int | None,
     checkpoint: Path | None,
+    base: Path | None,
     out: Path,
     until: str,
     dump: Path | None,
@@ -70,8 +72,7 @@ def build(
     Stages: export, import, optimise, pack, kernels, compile. What was built before is not built again. Ctrl-C leaves
     the folders as they were. With --until, --dump or --explain but no COMPONENT, all components are built.
     """
-    if seed is not None and checkpoint is not None:
-        raise UsageError("--seed and --checkpoint exclude each other", "give one of them")
+    checkpoint, base = checkpoint_files(checkpoint, base, seed)
     if tuned is not None and untuned:
         raise UsageError("--tuned and --untuned exclude each other", "give one of them")
     from sam3port.cli.build_explain import print_explanations, refuse_to_explain
@@ -83,6 +84,7 @@ def build(
     from sam3port.port.entries import linked_components
     from sam3port.port.request import BuildRequest, known_components
     from sam3port.port.stage import Stage, stage_named
+    from sam3port.port.weights import fitted
     from sam3port.tuning.sources import chosen_schedules, described_schedules
 
     last = stage_named(until)
@@ -96,12 +98,14 @@ def build(
         target_options=given(mcpu=mcpu, triple=triple, arch=arch),
         seed=None if checkpoint else seed or 0,
         checkpoint=checkpoint,
+        base=base,
         capacity=Capacity(prompts=prompts, points=points, boxes=boxes),
         until=Stage.KERNELS if whole else last,
         upstream=upstream,
         disable=disable,
         tuned=chosen_schedules(tuned, untuned),
     )
+    request, about_weights = fitted(request, components)
     if explain:
         refuse_to_explain(request)
     with show(request, linked=whole) as progress:
@@ -112,6 +116,8 @@ def build(
                 else "seed 0, because neither --seed nor --checkpoint was given"
             )
             progress.note(f"weights: {chosen}; masks mean nothing with them")
+        for line in about_weights:
+            progress.note(line)
         if Stage.OPTIMISE in request.until.through() and (own := described_schedules(request.tuned)):
             progress.note(f"schedules that were measured: {own}")
         store = None if no_cache else default_store()

@@ -16,6 +16,7 @@ def sam3port_commands() -> list[click.Command]:
     from sam3port.cli.apply_patches import apply_patches
     from sam3port.cli.bench import bench
     from sam3port.cli.build import build
+    from sam3port.cli.checkpoint import checkpoint
     from sam3port.cli.components import components
     from sam3port.cli.demo import demo
     from sam3port.cli.doctor import doctor
@@ -26,4 +27,7 @@ def sam3port_commands() -> list[click.Command]:
     from sam3port.cli.upstream import upstream
     from sam3port.cli.verify import verify
 
-    return [apply_patches, bench, build, components, demo, doctor, patches, run, segment, tune, upstream, verify]
+    return [
+        *(apply_patches, bench, build, checkpoint, components, demo, doctor, patches, run, segment, tune, upstream),
+        verify,
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +14,7 @@ from sam3port.cli.options import disable_option, given, needs, runner_option, ta
 from sam3port.cli.verify_command import command, words
 from sam3port.cli.verify_end_to_end import OPTIONS, end_to_end_options, refuse_alone, verify_end_to_end
 from sam3port.cli.verify_table import print_proof
+from sam3port.cli.weights import checkpoint_files, checkpoint_options
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _BUILT_OPTIONS: Final = (
     *("preset", "resolution", "target", "dtype", "mcpu", "triple", "arch"),
-    *("seed", "checkpoint", "points", "boxes", "prompts"),
+    *("seed", "checkpoint", "base", "points", "boxes", "prompts"),
 )
 """Options that say what is built; with --built they must say what was built."""
 
@@ -36,7 +37,7 @@ _BUILT_OPTIONS: Final = (
 @target_options
 @runner_option
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Weights from a seed (default: 0).")
-@click.option("--checkpoint", type=click.Path(path_type=Path), metavar="FILE", help="Weights from sam3.pt.")
+@checkpoint_options
 @click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Most points in a prompt.")
 @click.option("--boxes", type=click.IntRange(min=1), default=8, show_default=True, help="Most boxes in a prompt.")
 @click.option("--prompts", type=click.IntRange(min=1), default=1, show_default=True, help="Prompts in one batch.")
@@ -82,8 +83,9 @@ def verify(
 
     Builds first what the cache does not hold. Exit status 1 when anything falls short.
     """
-    if options["seed"] is not None and options["checkpoint"] is not None:
-        raise UsageError("--seed and --checkpoint exclude each other", "give one of them")
+    checkpoint, base = checkpoint_files(options["checkpoint"], options["base"], options["seed"])
+    options |= {"checkpoint": checkpoint, "base": base}
+    asked = _by_hand(context, {"checkpoint": checkpoint, "base": base})
     if runner and shutil.which(runner[0]) is None:
         raise UsageError(f"--runner: there is no program {runner[0]}", "name a Python interpreter that is there")
     if end_to_end:
@@ -91,7 +93,7 @@ def verify(
             named = "--built" if built is not None else ", ".join(components)
             raise UsageError(f"--end-to-end takes all of the model, not {named}", "leave that away; see --artifact")
         shown = {name: options.pop(name) for name in OPTIONS}
-        request = _whole(context, shown["artifact"], options, upstream, disable)
+        request = _whole(asked, shown["artifact"], options, upstream, disable)
         if not runner:
             request.refuse_to_run_without_device()
         return verify_end_to_end(
@@ -106,7 +108,7 @@ def verify(
         )
     refuse_alone(options)
     if built is not None:
-        request = _of_built(context, built, components, upstream, disable)
+        request = _of_built(asked, built, components, upstream, disable)
     else:
         request = _asked(components, options, upstream, disable)
     if not runner:  # which finds out itself
@@ -126,7 +128,9 @@ def _asked(
     components: tuple[str, ...], options: dict[str, Any], upstream: Path | None, disable: tuple[str, ...]
 ) -> BuildRequest:
     from sam3port.components.component import Capacity
+    from sam3port.port.entries import linked_components
     from sam3port.port.request import TARGET_OPTIONS, BuildRequest, known_components
+    from sam3port.port.weights import fitted
 
     capacity = {name: options.pop(name) for name in ("points", "boxes", "prompts")}
     if options["checkpoint"] is None and options["seed"] is None:
@@ -140,24 +144,27 @@ def _asked(
         disable=disable,
         **options,
     )
-    request.sizes()
     request.build_target()
+    request, about_weights = fitted(request, () if components == linked_components() else components)
+    for line in about_weights:
+        click.echo(line, err=True)
+    request.sizes()
     return request
 
 
 def _of_built(
-    context: click.Context, built: Path, components: tuple[str, ...], upstream: Path | None, disable: tuple[str, ...]
+    asked: dict[str, Any], built: Path, components: tuple[str, ...], upstream: Path | None, disable: tuple[str, ...]
 ) -> BuildRequest:
     from sam3port.verify.built import is_current, request_of
 
-    request = request_of(built, components, _by_hand(context), upstream=upstream, disable=disable)
+    request = request_of(built, components, asked, upstream=upstream, disable=disable)
     if not is_current(built, request):
         click.echo(f"{built} was made by another state of sam3port, its plugins or TVM than this one", err=True)
     return request
 
 
 def _whole(
-    context: click.Context,
+    asked: dict[str, Any],
     artifact: Path | None,
     options: dict[str, Any],
     upstream: Path | None,
@@ -168,13 +175,14 @@ def _whole(
 
     if artifact is None:
         return _asked(linked_components(), options, upstream, disable)
-    return request_of(artifact, _by_hand(context), upstream=upstream, disable=disable)
+    return request_of(artifact, asked, usual=options["checkpoint"], upstream=upstream, disable=disable)
 
 
-def _by_hand(context: click.Context) -> dict[str, Any]:
-    """What the user asked for by name."""
+def _by_hand(context: click.Context, files: Mapping[str, Path | None]) -> dict[str, Any]:
+    """What the user asked for by name; checkpoints as the files that they are."""
     by_hand = click.core.ParameterSource.COMMANDLINE
-    return {name: context.params[name] for name in _BUILT_OPTIONS if context.get_parameter_source(name) is by_hand}
+    asked = {name: context.params[name] for name in _BUILT_OPTIONS if context.get_parameter_source(name) is by_hand}
+    return asked | {name: files[name] for name in files if name in asked}
 
 
 @contextlib.contextmanager

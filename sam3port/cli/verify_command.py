@@ -23,6 +23,7 @@ def words(request: BuildRequest, runner: Sequence[str] = ()) -> list[str]:
     asked += ["--target", request.target, "--dtype", request.dtype]
     asked += [word for name, value in request.target_options.items() for word in (f"--{name}", value)]
     asked += ["--checkpoint", request.checkpoint.name] if request.checkpoint else ["--seed", str(request.seed)]
+    asked += ["--base", request.base.name] if request.base else []
     for name, usual in (("points", 8), ("boxes", 8), ("prompts", 1)):
         chosen = getattr(request.capacity, name)
         asked += [f"--{name}", str(chosen)] if chosen != usual else []

@@ -63,6 +63,8 @@ class Component(ABC):
     upstream: ClassVar[str]
     """Class and file of upstream that it wraps."""
     tolerance: ClassVar[Tolerance] = Tolerance()
+    clicks: ClassVar[bool] = False
+    """Whether it belongs to what answers clicks, for which not every checkpoint has weights."""
 
     def __init__(self, capacity: Capacity | None = None) -> None:
         self.capacity = capacity or Capacity()

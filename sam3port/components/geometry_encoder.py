@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class GeometryEncoder(Component):
 
     A prompt of text only goes through it too: its CLS token is part of every prompt. Where ``geometry_mask`` is true
     the features mean nothing; the others do not depend on how much padding there is.
+
+    Where the weights have none for points, all their places are padding.
     """
 
     name: ClassVar[str] = "geometry_encoder"
@@ -33,12 +35,15 @@ class GeometryEncoder(Component):
         level = specs.last_level(preset)
         batch, points, boxes = self.capacity.prompts, self.capacity.points, self.capacity.boxes
         label = "1 for what is wanted, 0 for what is not"
-        return (
-            specs.features(preset, level),
-            specs.positions(preset, level),
+        of_points = (
             TensorSpec("points", (points, batch, 2), "float32", "x, y, 0..1 of the image"),
             TensorSpec("point_labels", (points, batch), "int64", label),
             TensorSpec("point_mask", (batch, points), "bool", "true where points is padding, which comes last"),
+        )
+        return (
+            specs.features(preset, level),
+            specs.positions(preset, level),
+            *(of_points if preset.traits.points else ()),
             TensorSpec("boxes", (boxes, batch, 4), "float32", "cxcywh, 0..1 of the image"),
             TensorSpec("box_labels", (boxes, batch), "int64", label),
             TensorSpec("box_mask", (batch, boxes), "bool", "true where boxes is padding, which comes last"),
@@ -51,14 +56,24 @@ class GeometryEncoder(Component):
         import torch
         from sam3.model.geometry_encoders import Prompt
 
+        capacity, whole = self.capacity, cast(Any, model).geometry_encoder
+        encoder = whole if preset.traits.points else without_points(whole)
+
         class Encoder(torch.nn.Module):
             def __init__(self) -> None:
                 super().__init__()
-                self.encoder: Any = model.geometry_encoder
+                self.encoder: Any = encoder
 
-            def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-                features, positions, points, point_labels, point_mask, boxes, box_labels, box_mask = given
-                batch = points.shape[1]
+            def forward(
+                self, features: torch.Tensor, positions: torch.Tensor, *given: torch.Tensor
+            ) -> tuple[torch.Tensor, torch.Tensor]:
+                *of_points, boxes, box_labels, box_mask = given
+                batch = boxes.shape[1]
+                points, point_labels, point_mask = of_points or (
+                    boxes.new_zeros(capacity.points, batch, 2),
+                    box_labels.new_zeros(capacity.points, batch),
+                    torch.ones_like(box_mask[:, :1]).expand(batch, capacity.points),
+                )
                 prompt = Prompt(
                     point_embeddings=points,
                     point_labels=point_labels,
@@ -81,9 +96,9 @@ class GeometryEncoder(Component):
     def example(self, preset: Preset, seed: int) -> Arrays:
         """Every prompt has some points and some boxes."""
         samples = Samples(seed)
-        limits = self.capacity.points, self.capacity.boxes
+        limits = self.capacity.points if preset.traits.points else 0, self.capacity.boxes
         prompts = [
-            self._draw(samples, *(int(samples.random.integers(1, limit + 1)) for limit in limits))
+            self._draw(samples, *(int(samples.random.integers(1, limit + 1)) if limit else 0 for limit in limits))
             for _ in range(self.capacity.prompts)
         ]
         return self._with_image(preset, samples, prompts)
@@ -108,15 +123,18 @@ class GeometryEncoder(Component):
             prompts = [prompt or self._draw(samples, *drawn) for _ in range(self.capacity.prompts)]
             return self._with_image(preset, samples, prompts)
 
-        return {
-            "no points, no boxes": case(1),
+        of_points = {
             "one point": case(2, (1, 0)),
-            "one box": case(3, (0, 1)),
             "at capacity": case(4, (points, boxes)),
             "points at capacity": case(5, (points, 0)),
-            "boxes at capacity": case(6, (0, boxes)),
             "points in corners and on sides": case(7, prompt=_points(border[:points])),
             "points outside": case(8, prompt=_points([(-0.5, 0.5), (1.5, 1.5), (100.0, -100.0)][:points])),
+        }
+        return {
+            "no points, no boxes": case(1),
+            "one box": case(3, (0, 1)),
+            "boxes at capacity": case(6, (0, boxes)),
+            **(of_points if preset.traits.points else {}),
             "boxes on borders, tiny, whole image, outside": case(9, prompt=_boxes(special[:boxes])),
             "boxes without area and outside": case(10, prompt=_boxes(special[::-1][:boxes])),
         }
@@ -130,12 +148,40 @@ class GeometryEncoder(Component):
         )
 
     def _with_image(self, preset: Preset, samples: Samples, prompts: list[Geometry]) -> Arrays:
-        features, positions, *_ = self.inputs(preset)
+        features, positions, *others = self.inputs(preset)
+        padded = pad_geometry(prompts, self.capacity)
         return {
             features.name: samples.map(features),
             positions.name: sine_positions(*positions.shape[1:]),
-            **pad_geometry(prompts, self.capacity),
+            **{spec.name: padded[spec.name] for spec in others},
         }
+
+
+def without_points(encoder: Any) -> Any:
+    """Upstream's `SequenceGeometryEncoder` without what encodes points; what it returns for points is all zeros.
+
+    It holds the encoder's other parts, and runs upstream's own forward.
+    """
+    import torch
+
+    class WithoutPoints(type(encoder)):  # type: ignore[misc]
+        def __init__(self) -> None:
+            torch.nn.Module.__init__(self)
+            parts = {name: part for name, part in encoder.named_children() if not name.startswith("points_")}
+            # Upstream keeps settings beside the parts, of which torch keeps track in dictionaries of its own.
+            own = set(self.__dict__)
+            self.__dict__.update({name: value for name, value in encoder.__dict__.items() if name not in own})
+            for name, part in parts.items():
+                self.add_module(name, part)
+            self.points_pool_project = None
+            self.train(encoder.training)
+
+        def _encode_points(
+            self, points: torch.Tensor, points_mask: torch.Tensor, points_labels: torch.Tensor, img_feats: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            return points.new_zeros(*points.shape[:2], self.d_model), points_mask
+
+    return WithoutPoints()
 
 
 def _points(points: list[tuple[float, float]]) -> Geometry:

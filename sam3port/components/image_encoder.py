@@ -26,6 +26,7 @@ class ImageEncoder(VisionBackbone):
     name: ClassVar[str] = "image_encoder"
     summary: ClassVar[str] = "image to features for the detector and for clicks and tracking"
     upstream: ClassVar[str] = "Sam3DualViTDetNeck with add_sam2_neck, sam3/model/necks.py:13"
+    clicks: ClassVar[bool] = True
 
     def outputs(self, preset: Preset) -> tuple[TensorSpec, ...]:
         shape = (1, preset.d_model, *preset.feature_sizes[-1])
@@ -49,7 +50,7 @@ class ImageEncoder(VisionBackbone):
                 self.no_mem_embed = tracker.no_mem_embed
 
             def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-                features, positions, (fine, middle, coarse, _), _ = self.neck(image)
+                features, positions, (fine, middle, coarse, *_), _ = self.neck(image)
                 embedding = coarse + self.no_mem_embed.view(1, -1, 1, 1)
                 return (*features, *positions, coarse, embedding, self.conv_s0(fine), self.conv_s1(middle))
 

@@ -33,6 +33,7 @@ class MaskDecoder(Component):
     name: ClassVar[str] = "mask_decoder"
     summary: ClassVar[str] = "masks, their quality and presence for clicks"
     upstream: ClassVar[str] = "MaskDecoder, sam3/sam/mask_decoder.py:12"
+    clicks: ClassVar[bool] = True
 
     def inputs(self, preset: Preset) -> tuple[TensorSpec, ...]:
         return (*specs.tracker(preset), *specs.clicks(preset, self.capacity))
@@ -40,11 +41,12 @@ class MaskDecoder(Component):
     def outputs(self, preset: Preset) -> tuple[TensorSpec, ...]:
         batch, several = self.capacity.prompts, preset.num_masks - 1
         size = (preset.mask_size, preset.mask_size)
+        score = "0..1" if preset.traits.iou_sigmoid else "about 0..1, not limited to it"
         return (
             TensorSpec("masks", (batch, several, *size), "float32", "logits of the three masks of an ambiguous click"),
-            TensorSpec("iou_scores", (batch, several), "float32", "how good each of masks is, 0..1"),
+            TensorSpec("iou_scores", (batch, several), "float32", f"how good each of masks is, {score}"),
             TensorSpec("single_mask", (batch, 1, *size), "float32", "logits of the one mask of a clear prompt"),
-            TensorSpec("single_iou_score", (batch, 1), "float32", "how good single_mask is, 0..1"),
+            TensorSpec("single_iou_score", (batch, 1), "float32", f"how good single_mask is, {score}"),
             TensorSpec("mask_tokens", (batch, preset.num_masks, preset.d_model), "float32", "for the object pointer"),
             TensorSpec("object_logit", (batch, 1), "float32", "is there an object at all"),
         )

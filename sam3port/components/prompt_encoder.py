@@ -30,6 +30,7 @@ class PromptEncoder(Component):
     name: ClassVar[str] = "prompt_encoder"
     summary: ClassVar[str] = "clicks, a box and a mask to embeddings"
     upstream: ClassVar[str] = "PromptEncoder, sam3/sam/prompt_encoder.py:12"
+    clicks: ClassVar[bool] = True
 
     def inputs(self, preset: Preset) -> tuple[TensorSpec, ...]:
         batch, length, side = self.capacity.prompts, click_length(self.capacity), preset.mask_size

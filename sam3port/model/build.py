@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sam3port.errors import UsageError
-from sam3port.model.preset import FULL, Preset
+from sam3port.model.preset import FULL, Preset, Traits
 
 if TYPE_CHECKING:
     from sam3.model.sam3_image import Sam3Image
@@ -20,6 +20,7 @@ def build_model(
     *,
     seed: int | None = None,
     checkpoint: Path | None = None,
+    base: Path | None = None,
     interactive: bool = True,
 ) -> Sam3Image:
     """Upstream's image model with weights.
@@ -27,23 +28,25 @@ def build_model(
     Args:
         preset: the sizes. `full` is built by upstream's own builder.
         seed: weights by `sam3port.model.weights.seed_weights`; the masks mean nothing then.
-        checkpoint: a file in upstream's format (``sam3.pt``), see `sam3port.model.checkpoint`.
-        interactive: also the interactive predictor (points, boxes, masks) and the neck that feeds it.
+        checkpoint: weights from a file, see `sam3port.model.checkpoints.load`.
+        base: the checkpoint that gives the parts of which ``checkpoint`` has nothing.
+        interactive: also the interactive predictor (points, boxes, masks) and the neck that feeds it, if the model has
+            them (`sam3port.model.preset.Traits.clicks`).
 
     Returns:
         ``sam3.model.sam3_image.Sam3Image``, float32, on the CPU, in evaluation mode, without gradients.
 
     Raises:
         UsageError: not exactly one of seed and checkpoint.
-        Sam3PortError: the checkpoint is not one of this model (see `load_checkpoint`).
+        CheckpointError: the checkpoint is not one of this model (see `load_checkpoint`).
     """
     if (seed is None) == (checkpoint is None):
         raise UsageError("a model needs either a seed or a checkpoint", "give exactly one of them")
     model = construct(preset, interactive=interactive)
     if checkpoint is not None:
-        from sam3port.model.checkpoint import load_checkpoint
+        from sam3port.model.checkpoints.load import load_checkpoint
 
-        load_checkpoint(model, checkpoint)
+        load_checkpoint(model, checkpoint, base=base, traits=preset.traits)
     elif seed is not None:
         from sam3port.model.weights import seed_weights
 
@@ -88,8 +91,9 @@ def _construct(preset: Preset, interactive: bool, assembled: bool = False) -> Sa
 
     if install.current() is None:
         install.install()
+    interactive = interactive and preset.traits.clicks
     with _undisturbed():
-        if preset == FULL and not assembled:
+        if preset.with_traits(Traits()) == FULL and preset.traits.fourth_level and not assembled:
             from sam3.model_builder import build_sam3_image_model
 
             model: Any = build_sam3_image_model(
@@ -100,6 +104,11 @@ def _construct(preset: Preset, interactive: bool, assembled: bool = False) -> Sa
 
             model = assemble(preset, interactive=interactive)
         _leave_autocast(model)
+    model.backbone.scalp = preset.scalp
+    if model.inst_interactive_predictor is not None:
+        # Upstream's tracker writes "with a sigmoid" into the constructor (sam3_tracker_base.py:205).
+        decoder = model.inst_interactive_predictor.model.sam_mask_decoder
+        decoder.iou_prediction_head.sigmoid_output = preset.traits.iou_sigmoid
     model.eval().requires_grad_(False)
     return model
 

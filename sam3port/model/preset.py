@@ -9,6 +9,20 @@ from sam3port.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
+class Traits:
+    """What a model has, besides its sizes. Decided by the weights: `sam3port.model.checkpoints.survey` finds it out."""
+
+    points: bool = True
+    """The detector takes points as examples. Hugging Face's file has no weights for them."""
+    clicks: bool = True
+    """There is the interactive predictor and the neck that feeds it. A detector alone has none."""
+    iou_sigmoid: bool = True
+    """The IoU scores of clicks go through a sigmoid. Those of SAM 3.1 do not."""
+    fourth_level: bool = True
+    """The neck computes a fourth level, which is then dropped. SAM 3.1's does not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Preset:
     """All numbers with which upstream's image model is assembled. Named as upstream's arguments where it has one."""
 
@@ -59,6 +73,7 @@ class Preset:
     """Side of the grid that a box prompt samples from the features."""
     num_masks: int = 4
     """Masks of the interactive decoder: one, and three for an ambiguous click."""
+    traits: Traits = Traits()
 
     def __post_init__(self) -> None:
         step = self.resolution_step
@@ -105,6 +120,11 @@ class Preset:
             UsageError: the size is not a multiple of `resolution_step`.
         """
         return replace(self, image_size=image_size)
+
+    def with_traits(self, traits: Traits) -> Preset:
+        """The same sizes for a model that has these."""
+        levels = 4 if traits.fourth_level else 3
+        return replace(self, traits=traits, scale_factors=(4.0, 2.0, 1.0, 0.5)[:levels], scalp=levels - 3)
 
 
 FULL: Final = Preset(
@@ -160,13 +180,13 @@ TINY: Final = Preset(
 PRESETS: Final = {each.name: each for each in (FULL, TINY)}
 
 
-def preset(name: str, resolution: int | None = None) -> Preset:
-    """The preset of that name, at another image size when one is given.
+def preset(name: str, resolution: int | None = None, traits: Traits | None = None) -> Preset:
+    """The preset of that name, at another image size when one is given, with these traits instead of SAM 3's own.
 
     Raises:
         UsageError: the name is unknown, or the architecture does not allow the size.
     """
     if name not in PRESETS:
         raise UsageError(f"there is no preset {name!r}", f"known presets: {', '.join(PRESETS)}")
-    chosen = PRESETS[name]
+    chosen = PRESETS[name] if traits is None else PRESETS[name].with_traits(traits)
     return chosen if resolution is None else chosen.at_resolution(resolution)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sam3port.errors import UpstreamError, UsageError
 from sam3port.port.build import make_missing, prepare, store_for, the_only_build
 from sam3port.port.compiled_for import read_machine
-from sam3port.port.entries import linked_components
+from sam3port.port.entries import entries_for, linked_components
 from sam3port.port.errors import BuildFailed
 from sam3port.port.folder import file_errors, put_in_place
 from sam3port.port.keys import link_key
@@ -54,7 +54,7 @@ def build_artifact(
         BuildFailed: a stage failed.
         Sam3PortError: something cannot be written.
     """
-    request = replace(request, components=linked_components(), until=Stage.KERNELS)
+    request = replace(request, components=linked_components(entries_for(request.traits)), until=Stage.KERNELS)
     out = out.resolve()
     with file_errors(out):
         refuse_to_replace(out)

@@ -78,8 +78,9 @@ def prepare(request: BuildRequest, progress: Progress) -> tuple[Plan, dict[str, 
     target.check()
     for announcement in target.announcements():
         progress.note(announcement)
-    if request.checkpoint is not None and not request.checkpoint.is_file():
-        raise UsageError(f"there is no checkpoint {request.checkpoint}")
+    for checkpoint in (request.checkpoint, request.base):
+        if checkpoint is not None and not checkpoint.exists():
+            raise UsageError(f"there is no checkpoint {checkpoint}", "give a file, or a folder with one")
     plan = _plan(request, progress)
     return plan, stage_keys(request, plan)
 

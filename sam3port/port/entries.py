@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sam3port.components.component import Component, TensorSpec
 from sam3port.errors import Sam3PortError
 
 if TYPE_CHECKING:
-    from sam3port.model.preset import Preset
+    from sam3port.model.preset import Preset, Traits
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class Entry:
         return tuple(step for step in self.steps if isinstance(step, str))
 
 
+_POINTS: Final = ("points", "point_labels", "point_mask")
+
 ENTRIES: Final = (
     Entry("encode_image", ("image",), ("image_encoder",)),
     Entry("encode_text", ("tokens",), ("text_encoder",), ("text_features", "text_mask")),
@@ -59,7 +61,7 @@ ENTRIES: Final = (
         "ground",
         (
             *("features_0", "features_1", "features_2", "positions_2", "text_features", "text_mask"),
-            *("points", "point_labels", "point_mask", "boxes", "box_labels", "box_mask"),
+            *(*_POINTS, "boxes", "box_labels", "box_mask"),
         ),
         (
             *("geometry_encoder", *PROMPT, "transformer_encoder", "transformer_decoder"),
@@ -79,6 +81,19 @@ ENTRIES: Final = (
         ("prompt_encoder", "mask_decoder"),
     ),
 )
+
+
+def entries_for(traits: Traits) -> tuple[Entry, ...]:
+    """Of `ENTRIES`, those of a model that has these traits, without what it has no weights for."""
+    found = []
+    for entry in ENTRIES:
+        if not traits.points:
+            entry = replace(entry, inputs=tuple(name for name in entry.inputs if name not in _POINTS))
+        if not traits.clicks and entry.name == "encode_image":
+            entry = replace(entry, steps=("vision_backbone",))
+        if traits.clicks or entry.name != "click":
+            found.append(entry)
+    return tuple(found)
 
 
 def linked_components(entries: tuple[Entry, ...] = ENTRIES) -> tuple[str, ...]:

@@ -106,10 +106,19 @@ def upstream_identity(plan: Plan) -> str:
 
 
 def weights_identity(request: BuildRequest) -> str:
-    """Which weights: the seed (the same bytes everywhere), or the checkpoint's content."""
+    """Which weights: the seed (the same bytes everywhere), or the checkpoint's content, and its base's.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
     if request.checkpoint is None:
         return f"seed {request.seed}"
-    return f"checkpoint {_file(request.checkpoint)}"
+    from sam3port.model.checkpoints.files import files_of
+
+    digests = [_file(file) for file in files_of(request.checkpoint)]
+    if request.base is not None:
+        digests += ["base", *map(_file, files_of(request.base))]
+    return f"checkpoint {digests[0] if len(digests) == 1 else hashlib.sha256(' '.join(digests).encode()).hexdigest()}"
 
 
 def _patch_modules(plan: Plan) -> list[str]:

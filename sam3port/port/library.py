@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sam3port.port import ir, objects
 from sam3port.port.compile import link_kernels
 from sam3port.port.compiled_for import Machine, machine_of, write_machine
+from sam3port.port.entries import entries_for
 from sam3port.port.link import link
 from sam3port.port.stage import CALLS, KERNELS
 
@@ -29,7 +30,7 @@ def make_library(request: BuildRequest, kernels: Mapping[str, Path], store: Stor
     """Links the components of ``request``; leaves the library and what it was compiled for in ``folder``.
 
     Args:
-        request: its components are those of `sam3port.port.entries.ENTRIES`.
+        request: its components are those of its `sam3port.port.entries.entries_for`.
         kernels: by component, where Stage KERNELS left them.
         store: has machine code of kernels.
         folder: exists.
@@ -38,7 +39,7 @@ def make_library(request: BuildRequest, kernels: Mapping[str, Path], store: Stor
     components = {name: request.component(name) for name in request.components}
     modules = {name: ir.load(kernels[name] / CALLS) for name in components}
     made = {name: code for each in components for name, code in objects.read(kernels[each] / KERNELS).items()}
-    module = link(modules, components, request.sizes(), target)
+    module = link(modules, components, request.sizes(), target, entries_for(request.traits))
     machine = machine_of(target.target())
     link_kernels(module, made, target, store, folder / model_file(machine))
     write_machine(machine, folder)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import sam3port
-from sam3port.port.entries import ENTRIES, interface
+from sam3port.port.entries import entries_for, interface
 from sam3port.port.keys import upstream_identity, weights_identity
 from sam3port.port.library import model_file
 from sam3port.runtime.hashes import sha256
-from sam3port.runtime.manifest import FORMAT, KIND, MANIFEST
+from sam3port.runtime.manifest import FORMAT, FUNCTIONS, KIND, MANIFEST
 
 if TYPE_CHECKING:
     from sam3port.patching.plan import Plan
@@ -64,13 +64,16 @@ def describe(request: BuildRequest, plan: Plan, machine: Machine, folder: Path) 
 def _weights(request: BuildRequest) -> dict[str, Any]:
     if request.checkpoint is None:
         return {"seed": request.seed}
-    return {"checkpoint": request.checkpoint.name, "sha256": weights_identity(request).rpartition(" ")[2]}
+    base = {} if request.base is None else {"base": request.base.name}
+    lacks = [name for name in FUNCTIONS if not getattr(request.traits, name)]
+    identity = weights_identity(request).rpartition(" ")[2]
+    return {"checkpoint": request.checkpoint.name, **base, "sha256": identity, "lacks": lacks}
 
 
 def _entries(request: BuildRequest) -> dict[str, Any]:
     components = {name: request.component(name) for name in request.components}
     described = {}
-    for entry in ENTRIES:
+    for entry in entries_for(request.traits):
         tensors = interface(entry, components, request.sizes())
         described[entry.name] = {
             "inputs": [dataclasses.asdict(spec) for spec in tensors.inputs],

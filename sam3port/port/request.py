@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sam3port.components.component import Capacity
 from sam3port.errors import UsageError
+from sam3port.model.preset import Traits
 from sam3port.port.stage import Stage
 from sam3port.tuning.record import TunedSchedule
 from sam3port.tuning.sources import usual_schedules
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 TARGET_OPTIONS: Final = ("mcpu", "triple", "arch")
 """What can be asked of targets; each says which of them it has."""
+
+_PATHS: Final = ("checkpoint", "base", "upstream")
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,10 @@ class BuildRequest:
     """Of `TARGET_OPTIONS`, those that were given."""
     seed: int | None = 0
     checkpoint: Path | None = None
+    base: Path | None = None
+    """The checkpoint that gives what ``checkpoint`` has nothing of."""
+    traits: Traits = field(default_factory=Traits)
+    """What the model has, by its weights: `sam3port.port.weights.fitted` finds it out."""
     capacity: Capacity = field(default_factory=Capacity)
     until: Stage = Stage.COMPILE
     upstream: Path | None = None
@@ -46,18 +53,19 @@ class BuildRequest:
 
     def as_json(self) -> dict[str, Any]:
         content = dataclasses.asdict(self)
-        for name in ("checkpoint", "upstream"):
+        for name in _PATHS:
             content[name] = None if content[name] is None else str(content[name].absolute())
         return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> BuildRequest:
         values = dict(content)
-        for name in ("checkpoint", "upstream"):
+        for name in _PATHS:
             values[name] = None if values[name] is None else Path(values[name])
         values["components"] = tuple(values["components"])
         values["disable"] = tuple(values["disable"])
         values["capacity"] = Capacity(**values["capacity"])
+        values["traits"] = Traits(**values["traits"])
         values["until"] = Stage(values["until"])
         values["tuned"] = tuple(map(TunedSchedule.from_json, values["tuned"]))
         return cls(**values)
@@ -70,7 +78,7 @@ class BuildRequest:
         """
         from sam3port.model.preset import preset
 
-        return preset(self.preset, self.resolution)
+        return preset(self.preset, self.resolution, self.traits)
 
     def component(self, name: str) -> Component:
         """The component of that name, with the capacity asked for.

@@ -143,7 +143,13 @@ class Results:
 
     def _record(self, name: str) -> dict[str, Any]:
         request, component, sizes = self.request, self.request.component(name), self.request.sizes()
-        weights = {"seed": request.seed} if request.checkpoint is None else {"checkpoint": str(request.checkpoint)}
+        weights: dict[str, Any] = {"seed": request.seed}
+        if request.checkpoint is not None:
+            weights = {
+                "checkpoint": str(request.checkpoint),
+                "base": str(request.base) if request.base else None,
+                "traits": dataclasses.asdict(request.traits),
+            }
         return {
             "component": name,
             "sam3port": sam3port.__version__,

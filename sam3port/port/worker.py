@@ -123,7 +123,8 @@ def _export(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
     weights = f"seed {request.seed}" if request.checkpoint is None else request.checkpoint.name
     emit(event="note", text=f"building the model {preset.name} at {preset.image_size} pixels, {weights}")
     install(request.upstream, disable=request.disable)
-    model = build_model(preset, seed=None if request.checkpoint else request.seed, checkpoint=request.checkpoint)
+    seed = None if request.checkpoint else request.seed
+    model = build_model(preset, seed=seed, checkpoint=request.checkpoint, base=request.base)
     for name, folder in job["folders"].items():
         try:
             with _stage(name, Stage.EXPORT, emit):

@@ -98,7 +98,7 @@ class EncodedImage:
 
         Raises:
             UsageError: no prompt; a box or point that is outside, inverted or no number; wrong labels; more than the
-                build's capacity; a threshold outside 0..1.
+                build's capacity; a threshold outside 0..1; points, and the artifact's weights have none for them.
         """
         texts = _texts(text)
         least = np.float32(part_of_one(threshold, "the threshold"))
@@ -108,6 +108,8 @@ class EncodedImage:
         given = prompts.geometry(self.width, self.height, points, point_labels, boxes, box_labels)
         if not texts and not len(given.boxes) and not len(given.points):
             raise UsageError("there is no prompt", "give a text, boxes or points")
+        if len(given.points):
+            self._model.manifest.require("points", "points as examples")
         scores, corners, logits = self._ask(texts or (VISUAL,), given, "scores", "pred_boxes", "pred_masks")
         above = scores > least
         asked, queries = np.nonzero(above)
@@ -158,7 +160,7 @@ class EncodedImage:
             multimask: three masks of an ambiguous click; false gives one, right for several clicks.
 
         Raises:
-            UsageError: as `segment`; or the mask has another size.
+            UsageError: as `segment`; or the mask has another size; or the artifact's weights cannot answer clicks.
         """
         given = prompts.clicks(self.width, self.height, points, point_labels, box, mask, self._side)
         (masks,), (scores,) = self._click([given], multimask)
@@ -176,7 +178,8 @@ class EncodedImage:
             boxes: (n, 4) x0, y0, x1, y1.
 
         Raises:
-            UsageError: there are none; one is outside, inverted or no number.
+            UsageError: there are none; one is outside, inverted or no number; or the artifact's weights cannot answer
+                clicks.
         """
         corners = prompts.corners(boxes, self.width, self.height)
         if not len(corners):
@@ -202,7 +205,7 @@ class EncodedImage:
             grid: its parameters; those of SAM unless given.
 
         Raises:
-            UsageError: a parameter is out of its range.
+            UsageError: a parameter is out of its range, or the artifact's weights cannot answer clicks.
         """
         grid = grid or Grid()
         grid.check()
@@ -263,6 +266,7 @@ class EncodedImage:
     def _click(self, given: Sequence[Clicks], multimask: bool) -> tuple[Any, Any]:
         """Mask logits (n, masks, h, w) and scores (n, masks): as many at once as the build takes."""
         manifest, engine = self._model.manifest, self._model.engine
+        manifest.require("clicks", "clicks")
         names = ("masks", "iou_scores") if multimask else ("single_mask", "single_iou_score")
         answers = []
         for start in range(0, len(given), manifest.capacity.prompts):

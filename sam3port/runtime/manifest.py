@@ -17,6 +17,8 @@ MANIFEST: Final = "manifest.json"
 TOKENIZER: Final = "tokenizer.json"
 ENTRIES: Final = ("encode_image", "encode_text", "ground", "click")
 """The functions of the library that a program calls."""
+FUNCTIONS: Final = ("points", "clicks")
+"""What an artifact can be without, for want of weights: points as examples in ``ground``, and all of ``click``."""
 BUILD_AGAIN: Final = "build it again: sam3port build"
 _DIGEST_DIGITS: Final = 64
 
@@ -80,7 +82,7 @@ class Manifest:
     dtype: str
     """What the weights are computed in: ``float32`` or ``bfloat16``."""
     weights: dict[str, Any]
-    """``seed``, or ``checkpoint`` (its name) and ``sha256``."""
+    """``seed``, or ``checkpoint`` (its name), ``sha256`` and ``lacks``; ``base``, too, where there was one."""
     capacity: Capacity
     sizes: Sizes
     target: Machine
@@ -89,6 +91,23 @@ class Manifest:
     files: dict[str, ListedFile]
     versions: dict[str, str]
     """Of the packages that built it."""
+
+    def require(self, function: str, what: str) -> None:
+        """Makes sure that the weights offer something.
+
+        Args:
+            function: of `FUNCTIONS`.
+            what: begins the error: "points as examples".
+
+        Raises:
+            UsageError: the checkpoint had no weights for it; it names what was built from.
+        """
+        if function in self.weights.get("lacks", ()):
+            raise UsageError(
+                f"this artifact takes no {what}: it was built from {self.weights.get('checkpoint')},"
+                " which has no weights for them",
+                "build it from sam3.pt, or give that as --base",
+            )
 
 
 def read(folder: Path) -> Manifest:
@@ -131,13 +150,13 @@ def _check_format(file: Path, content: dict[str, Any]) -> None:
 
 def _manifest(content: dict[str, Any]) -> Manifest:
     sizes, capacity, target = (get(content, name, dict) for name in ("sizes", "capacity", "target"))
-    entries = get(content, "entries", dict)
+    entries, weights = get(content, "entries", dict), get(content, "weights", dict)
     manifest = Manifest(
         sam3port=get(content, "sam3port", str),
         upstream=get(content, "upstream", str),
         preset=get(content, "preset", str),
         dtype=get(content, "dtype", str),
-        weights=get(content, "weights", dict),
+        weights=weights,
         capacity=Capacity(**{name: count(capacity, name) for name in ("prompts", "points", "boxes")}),
         sizes=Sizes(
             **{name: count(sizes, name) for name in ("image_size", "mask_size", "num_queries", "text_context")}
@@ -147,7 +166,7 @@ def _manifest(content: dict[str, Any]) -> Manifest:
             cpu_features=tuple(texts(target, "cpu_features")),
         ),
         library=get(content, "library", str),
-        entries={name: _entry(get(entries, name, dict)) for name in ENTRIES},
+        entries={name: _entry(get(entries, name, dict)) for name in _entries(weights)},
         files={name: _file(name, file) for name, file in get(content, "files", dict).items()},
         versions={name: get(content["versions"], name, str) for name in get(content, "versions", dict)},
     )
@@ -165,6 +184,12 @@ def components(manifest: Manifest) -> list[str]:
 def parameters_file(component: str) -> str:
     """Where a component's weights lie in the artifact."""
     return f"params/{component}.safetensors"
+
+
+def _entries(weights: dict[str, Any]) -> list[str]:
+    """The functions that an artifact with these weights has."""
+    lacks = texts(weights, "lacks") if "lacks" in weights else ()
+    return [name for name in ENTRIES if name != "click" or "clicks" not in lacks]
 
 
 def _entry(content: dict[str, Any]) -> Entry:

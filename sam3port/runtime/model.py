@@ -99,7 +99,7 @@ class Model:
     def feature_specs(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """The shape and dtype of what prompts are answered with, of what the image encoder returns."""
         entries = self.manifest.entries
-        read = {spec.name for entry in ("ground", "click") for spec in entries[entry].inputs}
+        read = {spec.name for entry in entries.values() for spec in entry.inputs}
         return {spec.name: (spec.shape, spec.dtype) for spec in entries["encode_image"].outputs if spec.name in read}
 
     def segment_large(

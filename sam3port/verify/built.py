@@ -38,8 +38,8 @@ def request_of(
         folder: holds a folder for each component.
         names: the components wanted; none means all that are there.
         asked: what the user asked for by name; it has to be what was built. Keys: ``preset``, ``resolution``,
-            ``target``, ``dtype``, ``mcpu``, ``triple``, ``arch``, ``seed``, ``checkpoint``, ``points``, ``boxes``,
-            ``prompts``.
+            ``target``, ``dtype``, ``mcpu``, ``triple``, ``arch``, ``seed``, ``checkpoint``, ``base``, ``points``,
+            ``boxes``, ``prompts``.
         upstream: as in `BuildRequest`.
         disable: as in `BuildRequest`.
 
@@ -92,18 +92,18 @@ def _request(
     built = {**{key: shared[key] for key in ("preset", "resolution", "target", "dtype")}, **capacity}
     options = dict(shared["target_options"])
     built |= {name: options.get(name) for name in TARGET_OPTIONS}
-    built |= {"seed": weights.get("seed"), "checkpoint": weights.get("checkpoint")}
+    built |= {name: weights.get(name) for name in ("seed", "checkpoint", "base")}
     for name, value in asked.items():
         # A checkpoint may have moved: what counts is its content, which the comparison is about.
-        if name == "checkpoint" and built[name] is not None:
+        if name in ("checkpoint", "base") and built[name] is not None:
             continue
         if value != built[name]:
             has = f"no {name}" if built[name] is None else f"the {name} {built[name]}"
             raise UsageError(f"{folder} was built with {has}, not {value}", "leave the option away, or build again")
-    checkpoint = asked.get("checkpoint") or built["checkpoint"]
-    if checkpoint is not None and not Path(checkpoint).is_file():
+    checkpoint, base = (asked.get(name) or built[name] for name in ("checkpoint", "base"))
+    if checkpoint is not None and not Path(checkpoint).exists():
         raise UsageError(f"{folder} was built from {checkpoint}, which is not there", "say where it is: --checkpoint")
-    from sam3port.model.preset import preset
+    from sam3port.model.preset import Traits, preset
 
     usual = preset(built["preset"], None).image_size
     return BuildRequest(
@@ -115,6 +115,8 @@ def _request(
         target_options=options,
         seed=built["seed"] if checkpoint is None else None,
         checkpoint=None if checkpoint is None else Path(checkpoint),
+        base=None if base is None else Path(base),
+        traits=Traits(**weights.get("traits", {})),
         capacity=Capacity(**capacity),
         upstream=upstream,
         disable=disable,

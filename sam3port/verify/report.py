@@ -38,7 +38,7 @@ def content(proof: Proof, command: str) -> dict[str, Any]:
     """The report as JSON holds it."""
     packages = ("torch", "torchvision", "apache-tvm", "numpy", "sam3port")
     build = proof.build.as_json()
-    for private in ("checkpoint", "upstream"):
+    for private in ("checkpoint", "base", "upstream"):
         build[private] = Path(build[private]).name if build[private] else None
     return {
         "passed": proof.passed,

@@ -57,7 +57,7 @@ def main() -> None:
 def _model(build: BuildRequest) -> Any:
     from sam3port.model.build import build_model
 
-    return build_model(build.sizes(), seed=build.seed, checkpoint=build.checkpoint, interactive=True)
+    return build_model(build.sizes(), seed=build.seed, checkpoint=build.checkpoint, base=build.base)
 
 
 def _remember_shared(build: BuildRequest, names: Iterable[str], model: Any) -> None:

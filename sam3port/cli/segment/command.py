@@ -222,6 +222,7 @@ def segment(
     pictures = found.pictures
     model = _load(artifact, threads)
     prompt.fits(model.manifest.capacity)
+    prompt.has_weights(model.manifest)
     folder = None if features is None else FeatureFolder(features, round(features_limit * 1e9), features_dtype)
     run = {"artifact": model.identity, "prompt": prompt.as_json(), "forms": forms.as_json()}
     with (

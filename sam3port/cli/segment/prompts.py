@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sam3port.components.component import Capacity
     from sam3port.runtime.encoded import EncodedImage
     from sam3port.runtime.everything import Grid
+    from sam3port.runtime.manifest import Manifest
     from sam3port.runtime.model import Model
     from sam3port.runtime.picture import Pixels
     from sam3port.runtime.result import Clicked, Result
@@ -108,6 +109,13 @@ class Prompt:
                     f"{given} {what} are given, the artifact was built for at most {most}",
                     f"give fewer, or build another: sam3port build --{what} {given}",
                 )
+
+    def has_weights(self, manifest: Manifest) -> None:
+        """Raises UsageError when the artifact was built from a checkpoint that has no weights for such a prompt."""
+        if self.mode in (CLICK, EACH_BOX, EVERYTHING):
+            manifest.require("clicks", "clicks")
+        elif self.points:
+            manifest.require("points", "points as examples")
 
     def ask(self, image: EncodedImage) -> Result | Clicked:
         """The picture's answer.

@@ -14,14 +14,21 @@ if TYPE_CHECKING:
 
 
 def request_of(
-    folder: Path, asked: Mapping[str, Any], *, upstream: Path | None = None, disable: tuple[str, ...] = ()
+    folder: Path,
+    asked: Mapping[str, Any],
+    *,
+    usual: Path | None = None,
+    upstream: Path | None = None,
+    disable: tuple[str, ...] = (),
 ) -> BuildRequest:
     """The request that makes an artifact like the one in ``folder``.
 
     Args:
         folder: the artifact.
         asked: what the user asked for by name; it has to be what the artifact says of itself. Keys: ``preset``,
-            ``resolution``, ``target``, ``dtype``, ``seed``, ``checkpoint``, ``points``, ``boxes``, ``prompts``.
+            ``resolution``, ``target``, ``dtype``, ``seed``, ``checkpoint``, ``base``, ``points``, ``boxes``,
+            ``prompts``.
+        usual: the checkpoint where none is asked for by name, if the artifact was built from one.
         upstream: as in `BuildRequest`.
         disable: as in `BuildRequest`.
 
@@ -31,6 +38,7 @@ def request_of(
     """
     from sam3port.model.preset import preset
     from sam3port.port.request import BuildRequest
+    from sam3port.port.weights import fitted
     from sam3port.runtime.manifest import read
 
     manifest = read(folder)
@@ -43,27 +51,29 @@ def request_of(
         **{name: getattr(manifest.capacity, name) for name in ("points", "boxes", "prompts")},
     }
     for name, value in asked.items():
-        if name not in {*built, "checkpoint"}:
+        if name not in {*built, "checkpoint", "base"}:
             raise UsageError(f"--{name} says how to build, {folder} is built", "leave the option away")
-        if name != "checkpoint" and value != built[name]:
+        if name in built and value != built[name]:
             has = f"no {name}" if built[name] is None else f"the {name} {built[name]}"
             raise UsageError(f"{folder} was built with {has}, not {value}", "leave the option away, or build again")
-    usual = preset(manifest.preset).image_size
+    usual_size = preset(manifest.preset).image_size
+    checkpoint = asked.get("checkpoint") or (usual if "checkpoint" in manifest.weights else None)
     request = BuildRequest(
         components=(),
         preset=manifest.preset,
-        resolution=None if built["resolution"] == usual else built["resolution"],
+        resolution=None if built["resolution"] == usual_size else built["resolution"],
         target=manifest.target.name,
         dtype=manifest.dtype,
         seed=built["seed"],
-        checkpoint=asked.get("checkpoint"),
+        checkpoint=checkpoint,
+        base=asked.get("base"),
         capacity=manifest.capacity,
         upstream=upstream,
         disable=disable,
     )
     _same_weights(folder, manifest, request)
     _same_upstream(folder, manifest, request)
-    return request
+    return fitted(request)[0]
 
 
 def _same_weights(folder: Path, manifest: Manifest, request: BuildRequest) -> None:
@@ -75,7 +85,11 @@ def _same_weights(folder: Path, manifest: Manifest, request: BuildRequest) -> No
         raise UsageError(f"{folder} was built {source}", "give the checkpoint: --checkpoint FILE" if built_from else "")
     if request.checkpoint is None:
         return
-    if not request.checkpoint.is_file():
+    base = manifest.weights.get("base")
+    if (request.base is None) != (base is None):
+        remedy = f"give it, too: --base {base}" if base else "leave --base away"
+        raise UsageError(f"{folder} was built with {f'the base {base}' if base else 'no base'}", remedy)
+    if not request.checkpoint.exists():
         raise UsageError(f"{request.checkpoint} does not exist", "say where the checkpoint is: --checkpoint FILE")
     if weights_identity(request).rpartition(" ")[2] != manifest.weights.get("sha256"):
         raise UsageError(f"{folder} was built from another checkpoint than {request.checkpoint}", "give that one")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sam3port.components.component import Capacity
 from sam3port.errors import UsageError
+from sam3port.model.preset import Traits
 from sam3port.verify.end_to_end.photographs import Photograph
 
 Point = tuple[float, float]
@@ -64,10 +65,11 @@ class Prompt:
         return cls(**values | {"kind": Kind(values["kind"])})
 
 
-def prompts(photograph: Photograph, *, long_text: bool) -> list[Prompt]:
+def prompts(photograph: Photograph, traits: Traits | None = None, *, long_text: bool) -> list[Prompt]:
     """Every kind of prompt for one photograph, the input tensor first.
 
     Args:
+        traits: of the model, SAM 3's own unless given; it is asked nothing for which its weights have nothing.
         long_text: also one that does not fit the model's context, not in English. Once is enough.
     """
     width, height = photograph.width, photograph.height
@@ -103,7 +105,9 @@ def prompts(photograph: Photograph, *, long_text: bool) -> list[Prompt]:
         Prompt("clicks + -, earlier mask", Kind.CLICK, points=(here, not_here), point_labels=(True, False), again=True),
     ]
     kept = [prompt for prompt in segment if long_text or prompt.text != _LONG]
-    return [Prompt("input", Kind.INPUT), *kept, *click]
+    traits = traits or Traits()
+    kept = [prompt for prompt in kept if traits.points or not prompt.points]
+    return [Prompt("input", Kind.INPUT), *kept, *(click if traits.clicks else ())]
 
 
 def require(capacity: Capacity) -> None:

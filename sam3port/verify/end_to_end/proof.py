@@ -98,7 +98,7 @@ def prove(
         ProofError: a run cannot begin.
     """
     require(build.capacity)
-    asked = {each.name: prompts(each, long_text=index == 0) for index, each in enumerate(photographs)}
+    asked = {each.name: prompts(each, build.traits, long_text=index == 0) for index, each in enumerate(photographs)}
     proof = Proof(build, tuple(photographs))
     more = {"photographs": {each.name: str(each.file.absolute()) for each in photographs}}
     runners = {Side.ARTIFACT: runner} if runner else {}

@@ -60,9 +60,10 @@ def content(proof: Proof, command: str) -> dict[str, Any]:
     build = {
         name: value
         for name, value in proof.build.as_json().items()
-        if name not in {"components", "until", "checkpoint", "upstream"}
+        if name not in {"components", "until", "checkpoint", "base", "upstream"}
     }
     build["checkpoint"] = proof.build.checkpoint.name if proof.build.checkpoint else None
+    build["base"] = proof.build.base.name if proof.build.base else None
     return {
         "passed": proof.passed,
         "command": command,
@@ -111,7 +112,7 @@ def _finite(value: Any) -> Any:
 def _answers(proof: Proof, kept: Path) -> list[picture.Answer]:
     compared = {(v.photograph, v.prompt) for v in proof.verdicts}
     first: Photograph = proof.photographs[0]
-    asked = [each for each in prompts(first, long_text=False) if each.name in SHOWN]
+    asked = [each for each in prompts(first, proof.build.traits, long_text=False) if each.name in SHOWN]
     return [
         (first, each, found(kept, Side.UPSTREAM, first.name, each), found(kept, Side.ARTIFACT, first.name, each))
         for each in asked

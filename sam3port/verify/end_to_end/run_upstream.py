@@ -51,7 +51,7 @@ class Processor:
         from sam3port.model.build import build_model
 
         sizes = build.sizes()
-        self._model: Any = build_model(sizes, seed=build.seed, checkpoint=build.checkpoint, interactive=True)
+        self._model: Any = build_model(sizes, seed=build.seed, checkpoint=build.checkpoint, base=build.base)
         self._processor = Sam3Processor(self._model, resolution=sizes.image_size, device="cpu")
         self._ground = self._model.forward_grounding
         self._model.forward_grounding = self._grounded
