@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -125,22 +126,27 @@ def test_the_artifact_of_a_detector_alone(artifact: tuple[Path, str], tiny_artif
         assert (found.masks == wanted.masks).mean() > 0.9999
     with pytest.raises(UsageError, match="takes no points as examples: it was built from detector, which has no"):
         image.segment(points=[(10, 10)])
-    with pytest.raises(UsageError, match="takes no clicks: it was built from detector") as error:
-        image.click(points=[(10, 10)])
-    assert "--base" in error.value.remedy
+    click: tuple[Callable[[], object], ...] = (
+        lambda: image.click(points=[(10, 10)]),
+        lambda: image.segment_boxes([(10, 10, 90, 90)]),
+        lambda: image.everything(),
+    )
+    for asked in click:
+        with pytest.raises(UsageError, match="takes no clicks: it was built from detector") as error:
+            asked()
+        assert "--base" in error.value.remedy
 
 
 def test_segment_refuses_before_it_looks_at_pictures(artifact: tuple[Path, str], tmp_path: Path) -> None:
     from PIL import Image
 
     Image.fromarray(astronaut()).save(tmp_path / "photo.png")
-    command = [sys.executable, "-m", "sam3port", "segment", "photo.png", "--artifact", str(artifact[0]), "--click"]
-    environment = clean_environment()
-    done = subprocess.run(
-        [*command, "--point", "9,9"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 2
-    assert "this artifact takes no clicks" in done.stderr
+    command = [sys.executable, "-m", "sam3port", "segment", "photo.png", "--artifact", str(artifact[0])]
+    options: dict[str, Any] = {"cwd": tmp_path, "env": clean_environment(), "timeout": 300}
+    for asked in (("--click", "--point", "9,9"), ("--each-box", "--box", "9,9,90,90"), ("--everything",)):
+        done = subprocess.run([*command, *asked], capture_output=True, text=True, **options)
+        assert done.returncode == 2
+        assert "this artifact takes no clicks" in done.stderr
 
 
 def test_a_manifest_that_lacks_a_function_for_no_reason(artifact: tuple[Path, str], tmp_path: Path) -> None:
