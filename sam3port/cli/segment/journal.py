@@ -10,7 +10,9 @@ from typing import IO, Any, Final
 
 from sam3port.cli.segment.described import Described
 from sam3port.cli.segment.formats.coco import Run, coco, from_coco
+from sam3port.cli.segment.output import writing
 from sam3port.errors import UsageError
+from sam3port.runtime.files import replacing
 
 JOURNAL: Final = ".segment.journal"
 """Each line is what ``annotations.json`` would be about one picture."""
@@ -19,7 +21,8 @@ JOURNAL: Final = ".segment.journal"
 class Journal:
     """The pictures that are done, by the names that `Described` has of their files; `open_journal` makes one."""
 
-    def __init__(self, stream: IO[str], run: Run, done: dict[str, Described]) -> None:
+    def __init__(self, folder: Path, stream: IO[str], run: Run, done: dict[str, Described]) -> None:
+        self._folder = folder
         self.run = run
         self.done = done
         self.told = False
@@ -28,9 +31,10 @@ class Journal:
 
     def add(self, picture: Described) -> None:
         """A picture whose files are all there."""
+        with writing(self._folder):
+            self._stream.write(_line(picture, self.run))
+            self._stream.flush()
         self.done[picture.file_name] = picture
-        self._stream.write(_line(picture, self.run))
-        self._stream.flush()
 
 
 @contextlib.contextmanager
@@ -44,23 +48,24 @@ def open_journal(folder: Path, annotations: Path, run: Run, resume: bool) -> Ite
         resume: takes over what is done; else the journal begins empty.
 
     Raises:
-        UsageError: what is there was asked something else; the folder cannot be written to (an `OSError`).
+        UsageError: what is there was asked something else; the folder cannot be written to.
     """
     run = json.loads(json.dumps(run))  # as it is read again
     file = folder / JOURNAL
     done = _earlier(file, annotations, run) if resume else {}
-    with file.open("w", encoding="utf-8") as stream:
-        for picture in done.values():
-            stream.write(_line(picture, run))
-        stream.flush()
-        journal = Journal(stream, run, done)
-        try:
-            yield journal
-        finally:
+    with writing(folder):
+        with replacing(file) as lines:
+            lines.writelines(_line(picture, run).encode() for picture in done.values())
+        stream = file.open("a", encoding="utf-8")
+    journal = Journal(folder, stream, run, done)
+    try:
+        yield journal
+    finally:
+        with contextlib.suppress(OSError):  # a full disk, which was said before
             stream.close()
-            if journal.told or not journal.done:
-                with contextlib.suppress(OSError):
-                    file.unlink()
+        if journal.told or not journal.done:
+            with contextlib.suppress(OSError):
+                file.unlink()
 
 
 def _earlier(file: Path, annotations: Path, run: Run) -> dict[str, Described]:

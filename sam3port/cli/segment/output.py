@@ -25,7 +25,7 @@ ANNOTATIONS: Final = "annotations.json"
 LABEL_STUDIO: Final = "label_studio.json"
 LOCK: Final = ".segment.lock"
 _MASK: Final = re.compile(r"\d{3,}\.png")
-_ASIDE: Final = re.compile(r"\..+\.(png|jpg|json|geojson|txt|yaml)\.\d+-\d+\.new")
+_ASIDE: Final = re.compile(r"\..+\.(png|jpg|json|geojson|txt|yaml|journal)\.\d+-\d+\.new")
 _REMEDY: Final = "choose a folder with --out that can be written to, with room in it"
 
 
@@ -36,7 +36,6 @@ class Output:
         self.folder = folder
         self.forms = forms
         self.categories = categories
-        self.written = 0
 
     @property
     def annotations(self) -> Path:
@@ -86,7 +85,7 @@ class Output:
             UsageError: they cannot be written.
         """
         files = self.files(picture.name)
-        with _writing(self.folder), contextlib.ExitStack() as stack:
+        with writing(self.folder), contextlib.ExitStack() as stack:
             masks = stack.enter_context(self._new_masks(files["masks"])) if "masks" in files else None
             kept, pieces = self._objects(found, picture, outcome, masks)
             if "overlay" in files:
@@ -95,7 +94,6 @@ class Output:
                 self._write_others(files, picture, pieces, outcome.source.file)
                 stack.close()  # flushes the masks
         outcome.files = files
-        self.written += 1
 
     def write_run(self, pictures: Sequence[Described], run: dict[str, Any]) -> Path:
         """The files about all pictures of the run.
@@ -105,14 +103,13 @@ class Output:
         """
         from sam3port.cli.segment.formats import coco, label_studio, yolo
 
-        with _writing(self.folder):
+        with writing(self.folder):
             self._write_json(self.annotations, coco.coco(pictures, self.categories, run, self.forms.polygons))
             if "label-studio" in self.forms.also:
                 tasks = label_studio.tasks(pictures, self.categories, "sam3port")
                 self._write_json(self.folder / LABEL_STUDIO, tasks)
             if "yolo" in self.forms.also:
                 self._write(self.folder / "yolo" / "data.yaml", yolo.data(self.categories).encode())
-        self.written += 1
         return self.annotations
 
     @staticmethod
@@ -200,23 +197,23 @@ def open_output(folder: Path, sources: Sequence[Source], forms: Forms, categorie
     output = Output(folder, forms, categories)
     _spare(output, sources)
     made = not folder.exists()
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / LOCK)
-    with _writing(folder):
+    with writing(folder):
         try:
             lock.acquire(blocking=False)
         except filelock.Timeout:  # an OSError, too
             raise UsageError(f"another run is writing into {folder}", "wait for it, or choose another --out") from None
     try:
-        with _writing(folder):
+        with writing(folder):
             _remove_leftovers(folder)
         yield output
     finally:
         with contextlib.suppress(OSError):
             (folder / LOCK).unlink(missing_ok=True)  # held: whoever comes now makes another one
-            if made and not output.written:
-                folder.rmdir()
+            if made:
+                folder.rmdir()  # it stays if there is anything in it
         lock.release()
 
 
@@ -264,7 +261,8 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path) -> Iterator[None]:
+    """What the system refuses within the block is said as the user's problem with a folder of results."""
     try:
         yield
     except OSError as error:

@@ -158,6 +158,20 @@ def test_a_disk_that_is_full_leaves_the_earlier_results(segment: Segment, photog
     assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
 
 
+def test_a_disk_that_is_full_for_the_journal(segment: Segment, photographs: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    asked = ("--text", "cat", "--threshold", "0", "--mask-format", "rle", "--overlay", "none", "--out", out)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+    try:
+        ran = segment(photographs / "cat.jpg", *asked)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert ran.status == 2
+    assert "cannot be written: File too large" in ran.err
+    assert not out.exists()
+
+
 def test_names_that_terminals_must_not_see(tiny_artifact: Path, photographs: Path, tmp_path: Path) -> None:
     """Bytes that are no UTF-8, line breaks and escape sequences are legal in names of files."""
     odd = os.fsdecode(b"\xff\n\x1b[31m.png")
