@@ -33,6 +33,13 @@ _THRESHOLD: Final = 0.5
 _MASK_THRESHOLD: Final = 0.5
 _DTYPES: Final = ("float32", "float16")  # as sam3port.runtime.features has them, which --help need not load
 _FEATURES_GB: Final = 20.0
+_MEANINGLESS: Final = {
+    FIND: (),
+    CLICK: ("--threshold", "--mask-threshold", "--max-objects", "--nms"),  # it keeps the best mask, whatever its score
+    EACH_BOX: ("--threshold", "--mask-threshold", "--max-objects", "--nms"),
+    SEMANTIC: ("--threshold", "--max-objects", "--nms"),
+    EVERYTHING: ("--threshold", "--mask-threshold", "--nms"),  # it has thresholds of its own
+}
 
 
 @click.command("segment")
@@ -187,18 +194,20 @@ def segment(
 
     Exit status 1 when a picture could not be used, 2 when none could.
     """
-    if not (threshold is max_objects is nms is None and mask_threshold == _MASK_THRESHOLD) and (one or each_box):
-        raise UsageError(
-            f"--{'click' if one else 'each-box'} keeps the best mask, whatever its score",
-            "leave --threshold out, and --mask-threshold, --max-objects and --nms",
-        )
     modes = {CLICK: one, EACH_BOX: each_box, SEMANTIC: semantic, EVERYTHING: everything}
     chosen = [mode for mode, wanted in modes.items() if wanted]
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other", "give one of them")
     mode = chosen[0] if chosen else FIND
-    if mode in {SEMANTIC, EVERYTHING} and not (threshold is nms is None):
-        raise UsageError(f"--{mode} knows neither --threshold nor --nms", "leave them out")
+    thresholds = {
+        "--threshold": threshold is not None,
+        "--mask-threshold": mask_threshold != _MASK_THRESHOLD,
+        "--max-objects": max_objects is not None,
+        "--nms": nms is not None,
+    }
+    for name in _MEANINGLESS[mode]:
+        if thresholds[name]:
+            raise UsageError(f"--{mode} does not go with {name}", f"leave {name} out")
     if overlap is not None and tile is None:
         raise UsageError("--overlap belongs to --tile", "give that, too")
     if features is not None and tile is not None:

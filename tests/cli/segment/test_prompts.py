@@ -69,7 +69,7 @@ def test_what_is_no_box(value: str, complaint: str) -> None:
         (["--labels", "absent.txt"], "absent.txt cannot be read"),
         (["--text", "a", "--nms", "2"], "--nms 2.0 is not within 0 and 1"),
         (["--text", "a", "--mask-threshold", "-1"], "--mask-threshold -1.0 is not within 0 and 1"),
-        (["--click", "--point", "1,2", "--nms", "0.5"], "leave --threshold out"),
+        (["--click", "--point", "1,2", "--nms", "0.5"], "--click does not go with --nms"),
         (["--text", "a", "--threshold", "nan"], "--threshold nan is not within 0 and 1"),
         (["--click"], "there is nothing to look for"),
         (["--click", "--text", "a", "--point", "1,2"], "--click takes no --text"),
