@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from sam3port.errors import Sam3PortError, UsageError
 from sam3port.runtime import picture as pictures
 from sam3port.runtime.encoded import EncodedImage
-from sam3port.runtime.features import FeatureFolder, digest_of
+from sam3port.runtime.features import FeatureFolder, Features, digest_of
 from sam3port.runtime.model import Model
 from sam3port.runtime.picture import Pixels
 from sam3port.serve.images import Images, KeptImage
@@ -126,9 +126,12 @@ class Service:
         start = time.monotonic()
         encoded = model.encode_image(pixels)
         self._expected = time.monotonic() - start
+        arrays = encoded.arrays()
         if folder is not None:
-            folder.put(digest, model.identity, encoded.arrays())
-        return encoded
+            folder.put(digest, model.identity, arrays)
+        # What the encoder returns lies in TVM's larger blocks, which stay occupied as long as it does (measured: three
+        # times as much with the preset tiny); copies take what the limit of memory counts.
+        return model.encoded(pixels, Features(arrays, digest, None))
 
 
 def _decoded(content: bytes) -> Pixels:
