@@ -9,7 +9,7 @@ MODULES = (
     *("numpy", "tvm", "tvm_ffi", "torch", "torchvision", "sam3", "sam3port/__init__", "sitecustomize", "usercustomize"),
     *("json", "typing", "subprocess", "click", "rich", "pluggy", "filelock", "platformdirs", "psutil", "git", "pip"),
     *("PIL", "timm", "matplotlib", "scipy", "regex", "tokenizers", "pycocotools", "cloudpickle", "tornado"),
-    *("onnx", "openvino"),
+    *("onnx", "openvino", "starlette", "uvicorn", "anyio"),
 )
 MARK = "was imported"
 

@@ -25,7 +25,9 @@ def test_the_wheel_holds_every_module_and_nothing_else(sam3port_wheel: Path) -> 
     patches = {f"sam3port/patches/{f.name}" for f in (source / "patches").glob("*.py")}
     assert len(ours) > 20 and len(patches) > 5
     assert ours | patches <= names, sorted((ours | patches) - names)
-    assert {"sam3port/py.typed", "sam3port/upstream/manifest.txt"} <= names
+    assert {"sam3port/py.typed", "sam3port/upstream/manifest.txt", "sam3port/serve/openapi.json"} <= names
+    page = (source / "sam3port" / "serve" / "page").iterdir()
+    assert {f"sam3port/serve/page/{file.name}" for file in page} <= names
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"sam3port"}
     licences = {name.rpartition("/")[2] for name in names if ".dist-info/licenses/" in name}
@@ -97,6 +99,14 @@ def test_what_needs_more_says_so(
     assert not ran.stdout and not list(tmp_path.iterdir())
 
 
+def test_serving_needs_its_own_packages_only(runtime_programs: Path, tmp_path: Path) -> None:
+    ran = run(runtime_programs, "sam3port", "serve", "--artifact", "none", cwd=tmp_path)
+    assert ran.returncode == 2, ran.stderr
+    problem, remedy = ran.stderr.splitlines()
+    assert "starlette" in problem and "torch" not in problem
+    assert remedy == "  -> pip install 'sam3port[serve]'"
+
+
 def test_doctor_knows_a_machine_that_only_runs_artifacts(runtime_programs: Path, tmp_path: Path) -> None:
     """It is complete, whatever building needs besides; a square bracket is printed as it is."""
     ran = run(runtime_programs, "sam3port", "doctor", cwd=tmp_path, SAM3PORT_CACHE=str(tmp_path / "cache"))
@@ -108,8 +118,9 @@ def test_doctor_knows_a_machine_that_only_runs_artifacts(runtime_programs: Path,
 def test_the_extras_that_build_on_build_name_it() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {name: list(map(Requirement, lines)) for name, lines in project["optional-dependencies"].items()}
-    for name in extras.keys() - {"build", "heic"}:  # heic adds to what runs artifacts
-        assert "sam3port[build]" in map(str, extras[name]), name
+    running = {"heic", "serve"}  # for who runs artifacts only, and does not want torch
+    for name in extras.keys() - {"build"}:
+        assert ("sam3port[build]" in map(str, extras[name])) is (name not in running), name
     twice = {r.name for r in extras["build"]} & {Requirement(line).name for line in project["dependencies"]}
     assert not twice
 

@@ -23,11 +23,12 @@ def sam3port_commands() -> list[click.Command]:
     from sam3port.cli.patches import patches
     from sam3port.cli.run import run
     from sam3port.cli.segment.command import segment
+    from sam3port.cli.serve import serve
     from sam3port.cli.tune import tune
     from sam3port.cli.upstream import upstream
     from sam3port.cli.verify import verify
 
     return [
-        *(apply_patches, bench, build, checkpoint, components, demo, doctor, patches, run, segment, tune, upstream),
-        verify,
+        *(apply_patches, bench, build, checkpoint, components, demo, doctor, patches, run, segment, serve, tune),
+        *(upstream, verify),
     ]

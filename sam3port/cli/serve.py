@@ -1,0 +1,86 @@
+"""``sam3port serve``: a page and an API about an artifact; needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from sam3port.cli.options import needs
+
+_FEATURES_GB: Final = 20.0
+
+
+@click.command("serve")
+@click.option("--artifact", type=click.Path(path_type=Path), required=True, metavar="DIR", help="From `build`.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--token",
+    envvar="SAM3PORT_TOKEN",
+    metavar="TOKEN",
+    help="Asked for of whoever uses the API; needed if other machines can (better by SAM3PORT_TOKEN).",
+)
+@click.option(
+    "--memory", type=click.FloatRange(min=0.01), default=2.0, show_default=True, metavar="GB", help="Of pictures."
+)
+@click.option(
+    "--upload-limit", type=click.FloatRange(min=0.01), default=40.0, show_default=True, metavar="MB", help="Of a file."
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    metavar="N",
+    help="Requests of one address in a second; 0 for any number.",
+)
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep the image encoder's results there, and read them from there when a picture comes again.",
+)
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the CPU (default: all).")
+@needs("serve")
+def serve(
+    artifact: Path,
+    host: str,
+    port: int,
+    token: str | None,
+    memory: float,
+    upload_limit: float,
+    rate: float,
+    features: Path | None,
+    threads: int | None,
+) -> None:
+    """Answer over HTTP: a page for people, an API for programs.
+
+    The page is at the printed address, the API's description at /v1/openapi.json. Ctrl-C ends it.
+    """
+    from sam3port.cli.console import messages
+    from sam3port.runtime.features import FeatureFolder
+    from sam3port.runtime.model import load
+    from sam3port.serve import server
+    from sam3port.serve.app import application
+    from sam3port.serve.limits import MEGA, Limits
+    from sam3port.serve.service import Service
+
+    server.check_token(host, token)
+    limits = Limits(
+        upload_bytes=round(upload_limit * MEGA), memory_bytes=round(memory * 1000 * MEGA), rate=rate, burst=4 * rate
+    )
+    folder = None if features is None else FeatureFolder(features, round(_FEATURES_GB * 1e9))
+    listening = server.listen(host, port)
+    try:
+        with messages().status("opening the artifact"):
+            model = load(artifact, threads)
+    except BaseException:
+        listening.close()
+        raise
+    if "seed" in model.manifest.weights:
+        click.echo("the artifact's weights come from a seed: masks and scores mean nothing", err=True)
+    app = application(Service(model, limits, folder), token)
+    server.serve(app, listening, lambda: click.echo(f"sam3port answers at {server.address(listening)}"))
+    click.echo("sam3port: stopped", err=True)
