@@ -180,9 +180,16 @@ def upstream_python(upstream_source: Upstream, tmp_path: Path) -> RunPython:
 
 @pytest.fixture(scope="session")
 def tiny_artifact(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstream) -> Path:
-    """What ``sam3port build --preset tiny`` makes: one for all tests and workers. Not to be written to: copy it."""
+    """What ``sam3port build --seed 0`` makes: one for all tests and workers. Not to be written to: copy it."""
     assert upstream_source.pinned
     return tiny_built_with(shared_folder(tmp_path_factory) / "tiny_artifact")
+
+
+@pytest.fixture(scope="session")
+def demo_artifact(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstream) -> Path:
+    """Likewise with the weights that come with sam3port, for tests that need meaning."""
+    assert upstream_source.pinned
+    return tiny_built_with(shared_folder(tmp_path_factory) / "demo_artifact", "--weights", "demo")
 
 
 @pytest.fixture(scope="session")
@@ -195,7 +202,17 @@ def tiny_built(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstre
     with filelock.FileLock(folder.with_suffix(".lock")):
         if not (folder / "build.txt").exists():
             folder.mkdir(exist_ok=True)
-            wanted = (*load_plugins().components(), "--preset", "tiny", "--target", "cpu", "--out", "built")
+            wanted = (
+                *load_plugins().components(),
+                "--preset",
+                "tiny",
+                "--seed",
+                "0",
+                "--target",
+                "cpu",
+                "--out",
+                "built",
+            )
             command = [sys.executable, "-m", "sam3port", "build", *wanted]
             given: dict[str, Any] = {"cwd": folder, "env": clean_environment(), "timeout": 1200}
             built = subprocess.run(command, capture_output=True, text=True, **given)
@@ -208,7 +225,9 @@ def tiny_built_with(folder: Path, *options: str) -> Path:
     """``folder``, an artifact of ``sam3port build --preset tiny OPTIONS``; the first who asks makes it."""
     with filelock.FileLock(folder.with_suffix(".lock")):
         if not folder.exists():  # it appears by a rename
-            command = [sys.executable, "-m", "sam3port", "build", "--preset", "tiny", *options, "--out", str(folder)]
+            weights = () if "--weights" in options else ("--seed", "0")
+            wanted = ("--preset", "tiny", *weights, *options, "--out", str(folder))
+            command = [sys.executable, "-m", "sam3port", "build", *wanted]
             built = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, timeout=1200)
             assert built.returncode == 0, built.stderr
     return folder

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sam3port.cli.options import disable_option, given, needs, target_options, upstream_option
-from sam3port.cli.weights import checkpoint_files, checkpoint_options
+from sam3port.cli.weights import checkpoint_options, chosen_weights, weights_option
 from sam3port.errors import UsageError
 from sam3port.port.stage import ORDER
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 @click.option("--target", default="cpu", show_default=True, metavar="NAME", help="What to compile for.")
 @click.option("--dtype", default="float32", show_default=True, metavar="TYPE", help="What to compute in.")
 @target_options
-@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Weights from a seed (default: 0).")
+@weights_option("demo where there are any, else seed")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Weights from a seed.")
 @checkpoint_options
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("build"), show_default=True)
 @click.option("--until", default="compile", show_default=True, metavar="STAGE", help=f"{', '.join(ORDER)}.")
@@ -50,6 +51,7 @@ def build(
     mcpu: str | None,
     triple: str | None,
     arch: str | None,
+    weights: str | None,
     seed: int | None,
     checkpoint: Path | None,
     base: Path | None,
@@ -72,7 +74,7 @@ def build(
     Stages: export, import, optimise, pack, kernels, compile. What was built before is not built again. Ctrl-C leaves
     the folders as they were. With --until, --dump or --explain but no COMPONENT, all components are built.
     """
-    checkpoint, base = checkpoint_files(checkpoint, base, seed)
+    drawn, checkpoint, base = chosen_weights(weights, seed, checkpoint, base, preset, usual="demo")
     if tuned is not None and untuned:
         raise UsageError("--tuned and --untuned exclude each other", "give one of them")
     from sam3port.cli.build_explain import print_explanations, refuse_to_explain
@@ -96,7 +98,7 @@ def build(
         target=target,
         dtype=dtype,
         target_options=given(mcpu=mcpu, triple=triple, arch=arch),
-        seed=None if checkpoint else seed or 0,
+        seed=drawn,
         checkpoint=checkpoint,
         base=base,
         capacity=Capacity(prompts=prompts, points=points, boxes=boxes),
@@ -113,7 +115,7 @@ def build(
             chosen = (
                 f"seed {request.seed}"
                 if seed is not None
-                else "seed 0, because neither --seed nor --checkpoint was given"
+                else f"seed {request.seed}, because neither --seed nor --checkpoint was given"
             )
             progress.note(f"weights: {chosen}; masks mean nothing with them")
         for line in about_weights:

@@ -14,7 +14,7 @@ from sam3port.cli.options import disable_option, given, needs, runner_option, ta
 from sam3port.cli.verify_command import command, words
 from sam3port.cli.verify_end_to_end import OPTIONS, end_to_end_options, refuse_alone, verify_end_to_end
 from sam3port.cli.verify_table import print_proof
-from sam3port.cli.weights import checkpoint_files, checkpoint_options
+from sam3port.cli.weights import checkpoint_options, chosen_weights, weights_option
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ _BUILT_OPTIONS: Final = (
 @click.option("--dtype", default="float32", show_default=True, metavar="TYPE", help="What to compute in.")
 @target_options
 @runner_option
+@weights_option("seed")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Weights from a seed (default: 0).")
 @checkpoint_options
 @click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Most points in a prompt.")
@@ -83,8 +84,10 @@ def verify(
 
     Builds first what the cache does not hold. Exit status 1 when anything falls short.
     """
-    checkpoint, base = checkpoint_files(options["checkpoint"], options["base"], options["seed"])
-    options |= {"checkpoint": checkpoint, "base": base}
+    seed, checkpoint, base = chosen_weights(
+        options.pop("weights"), options["seed"], options["checkpoint"], options["base"], options["preset"], usual="seed"
+    )
+    options |= {"seed": seed, "checkpoint": checkpoint, "base": base}
     asked = _by_hand(context, {"checkpoint": checkpoint, "base": base})
     if runner and shutil.which(runner[0]) is None:
         raise UsageError(f"--runner: there is no program {runner[0]}", "name a Python interpreter that is there")
@@ -133,8 +136,6 @@ def _asked(
     from sam3port.port.weights import fitted
 
     capacity = {name: options.pop(name) for name in ("points", "boxes", "prompts")}
-    if options["checkpoint"] is None and options["seed"] is None:
-        options["seed"] = 0
     chosen = given(**{name: options.pop(name) for name in TARGET_OPTIONS})
     request = BuildRequest(
         components=tuple(known_components(disable, components)),

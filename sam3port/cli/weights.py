@@ -58,6 +58,60 @@ def checkpoint_files(
     return _here(checkpoint), _here(base)
 
 
+def weights_option(usual: str) -> Callable[[F], F]:
+    """``--weights demo|seed``, None unless given.
+
+    Args:
+        usual: what the command takes where none of its options says it, for its help.
+    """
+    return click.option(
+        "--weights",
+        type=click.Choice(["demo", "seed"]),
+        help="demo: those that come with sam3port, of the preset tiny, trained on drawn shapes; seed: from --seed, of"
+        f" which masks mean nothing. Default: {usual}.",
+    )
+
+
+def chosen_weights(
+    weights: str | None, seed: int | None, checkpoint: Path | None, base: Path | None, preset: str, usual: str
+) -> tuple[int | None, Path | None, Path | None]:
+    """The seed, or the checkpoint, and its base, that the options mean; seed or checkpoint is None.
+
+    Args:
+        weights: of `weights_option`.
+        seed: of ``--seed``.
+        checkpoint: as for `checkpoint_files`.
+        base: the same.
+        preset: for which demo weights there may be none.
+        usual: demo or seed: what is taken where nothing is given. Of a preset without demo weights always the seed.
+
+    Raises:
+        UsageError: two are given, or demo weights that there are not; or as `checkpoint_files`.
+    """
+    from sam3port.model.demo_weights import demo_weights
+
+    given = {"--weights demo": weights == "demo", "--seed": seed is not None, "--checkpoint": checkpoint is not None}
+    named = [name for name, is_given in given.items() if is_given]
+    if weights == "seed" and checkpoint is not None:
+        named = ["--weights seed", "--checkpoint"]
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)} exclude each other", "give one of them")
+    # What is given by name goes before the environment.
+    checkpoint, base = checkpoint_files(checkpoint, base, 0 if weights is not None else seed)
+    if checkpoint is not None:
+        return None, checkpoint, base
+    if weights is None and seed is None:
+        weights = usual
+        if weights == "demo" and demo_weights(preset) is None:
+            weights = "seed"
+    if weights == "demo":
+        file = demo_weights(preset)
+        if file is None:
+            raise UsageError(f"there are no demo weights of the preset {preset}", "they are of the preset tiny")
+        return None, file, None
+    return seed or 0, None, None
+
+
 def _here(path: Path | None) -> Path | None:
     from sam3port.model.checkpoints.hub import fetch, is_remote, parse
 

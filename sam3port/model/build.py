@@ -28,7 +28,8 @@ def build_model(
     Args:
         preset: the sizes. `full` is built by upstream's own builder.
         seed: weights by `sam3port.model.weights.seed_weights`; the masks mean nothing then.
-        checkpoint: weights from a file, see `sam3port.model.checkpoints.load`.
+        checkpoint: weights from a file, see `sam3port.model.checkpoints.load`; or those that come with
+            sam3port, see `sam3port.model.demo_weights`.
         base: the checkpoint that gives the parts of which ``checkpoint`` has nothing.
         interactive: also the interactive predictor (points, boxes, masks) and the neck that feeds it, if the model has
             them (`sam3port.model.preset.Traits.clicks`).
@@ -44,9 +45,14 @@ def build_model(
         raise UsageError("a model needs either a seed or a checkpoint", "give exactly one of them")
     model = construct(preset, interactive=interactive)
     if checkpoint is not None:
-        from sam3port.model.checkpoints.load import load_checkpoint
+        from sam3port.model import demo_weights
 
-        load_checkpoint(model, checkpoint, base=base, traits=preset.traits)
+        if demo_weights.about(checkpoint) is not None:
+            demo_weights.load_demo_weights(model, checkpoint)
+        else:
+            from sam3port.model.checkpoints.load import load_checkpoint
+
+            load_checkpoint(model, checkpoint, base=base, traits=preset.traits)
     elif seed is not None:
         from sam3port.model.weights import seed_weights
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sam3port.errors import UsageError
+from sam3port.model import demo_weights
 from sam3port.port.entries import entries_for, linked_components
 from sam3port.port.request import BuildRequest, known_components
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def fitted(request: BuildRequest, named: Sequence[str] = ()) -> tuple[BuildRequest, list[str]]:
-    """The request for the model that its checkpoint makes. One with a seed stays as it is.
+    """The request for the model that its checkpoint makes. One with a seed or the demo's weights stays as it is.
 
     Args:
         request: its components lose those for which the checkpoint has no weights.
@@ -30,6 +31,13 @@ def fitted(request: BuildRequest, named: Sequence[str] = ()) -> tuple[BuildReque
     """
     if request.checkpoint is None:
         return request, []
+    if (demo := demo_weights.about(request.checkpoint)) is not None:
+        if demo["preset"] != request.preset:
+            raise UsageError(
+                f"{request.checkpoint} holds weights of the preset {demo['preset']}, not of {request.preset}",
+                f"give --preset {demo['preset']}, or another checkpoint",
+            )
+        return request, [f"weights: those that come with sam3port; they know {demo_weights.KNOWN}"]
     from sam3port.model.checkpoints.survey import check, survey
 
     found = survey(request.checkpoint, request.base)

@@ -207,6 +207,8 @@ def _save_for_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> Non
 def _roi_align_backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
     """The operator is linear in its input, so the place of linearisation does not matter. None for the regions."""
     (rois,) = ctx.saved_tensors
+    if not len(rois):  # of which autograd would find that nothing depends on the input
+        return (gradient.new_zeros(ctx.shape), None, None, None, None, None, None)
     with torch.enable_grad():
         at = gradient.new_zeros(ctx.shape).requires_grad_()
         (to_input,) = torch.autograd.grad(roi_align(at, rois, *ctx.rest), at, gradient)

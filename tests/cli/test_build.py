@@ -40,9 +40,24 @@ def test_wrong_use_is_refused_before_anything_is_done(
 def test_help_names_the_stages_and_options(sam3port: Program) -> None:
     done = sam3port("build", "--help")
     assert done.returncode == 0
-    options = ("--until", "--dump", "--checkpoint", "--points", "--no-cache")
+    options = ("--until", "--dump", "--weights", "--checkpoint", "--points", "--no-cache")
     for word in ("export, import, optimise, pack, kernels, compile", *options):
         assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--weights", "demo", "--seed", "1"), "--weights demo and --seed exclude each other"),
+        (("--weights", "demo", "--checkpoint", "sam3.pt"), "--weights demo and --checkpoint exclude each other"),
+        (("--weights", "seed", "--checkpoint", "sam3.pt"), "--weights seed and --checkpoint exclude each other"),
+        (("--weights", "demo", "--preset", "full"), "there are no demo weights of the preset full"),
+    ],
+)
+def test_weights_that_exclude_each_other(sam3port: Program, words: tuple[str, ...], problem: str) -> None:
+    done = sam3port("build", *words)
+    assert done.returncode == 2
+    assert problem in done.stderr
 
 
 def test_an_unfit_folder_is_refused_before_anything_is_done(sam3port: Program, tmp_path: Path) -> None:
@@ -62,8 +77,8 @@ def test_a_build_for_people_who_read_logs(sam3port: Program, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert done.stdout == "built 1 component until export in here\n"
     lines = done.stderr.splitlines()
-    assert "seed 0, because neither --seed nor --checkpoint was given" in lines[0]
-    assert "building the model tiny at 112 pixels, seed 0" in lines[1]
+    assert "weights: those that come with sam3port; they know drawn circles" in lines[0]
+    assert "building the model tiny at 112 pixels, tiny.safetensors" in lines[1]
     assert re.match(r"\[ *[\d.]+ s\] scoring_head +export +done +[\d.]+ s +\d+ MiB$", lines[2])
     assert "\x1b" not in done.stderr
     assert (tmp_path / "here" / "scoring_head" / "exported.pt2").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from sam3port.cli.demo_parity import Parity
+from sam3port.demo.example import example
 from sam3port.upstream.source import Upstream
 from tests.cli.conftest import call
 from tests.cli.segment.segmenting import whole_files
@@ -54,26 +56,31 @@ def parity(demo: Demo, tmp_path: Path) -> Parity:
 
 def test_from_the_pin_to_an_overlay_and_the_proof(demo: Demo) -> None:
     steps = [line.split()[2] for line in demo.ran.stdout.splitlines() if line.startswith("$ sam3port ")]
-    assert steps == ["apply-patches", "build", "segment", "verify", "verify"]
-    assert "weights come from seed 0" in demo.ran.stderr
+    assert steps == ["apply-patches", "build", "segment", "segment", "verify", "verify"]
+    assert "weights: those that come with sam3port" in demo.ran.stderr
     out = demo.folder / "demo"
     assert json.loads((out / "report" / REPORT).read_bytes())["passed"] is True
     assert json.loads((out / "report" / "end_to_end" / "end_to_end_report.json").read_bytes())["passed"] is True
-    for file in ("demo/artifact", "demo/segmented/astronaut.overlay.png", "demo/report"):
+    for file in ("demo/artifact", "demo/segmented/scene.overlay.png", "demo/report"):
         assert file in demo.ending
         assert (demo.folder / file).exists()
     assert "mask_decoder" in demo.ending and "pass" in demo.ending and "FAIL" not in demo.ending
     assert demo.ending.rstrip().endswith("The port's numbers are upstream's.")
 
 
-def test_the_overlay_shows_several_objects(demo: Demo) -> None:
+def test_what_was_asked_for_is_found_and_what_is_not_there_is_not(demo: Demo) -> None:
+    shown = example()
+    said = re.search(rf"{shown.there}: 1 in the scene, 1 found; IoU with the drawn truth (0\.\d+)\.", demo.ran.stdout)
+    assert said is not None, demo.ran.stdout
+    assert float(said[1]) > 0.7
+    assert f"The scene has no {shown.absent}, and nothing was found." in demo.ran.stdout
     out = demo.folder / "demo"
-    assert len(json.loads((out / "segmented" / "annotations.json").read_bytes())["annotations"]) == 3
-    masks = {f"astronaut.masks/00{number}.png" for number in (1, 2, 3)}
-    assert whole_files(out / "segmented") == {"annotations.json", "astronaut.overlay.png", *masks}
-    pictures = [out / "photographs" / "astronaut.png", out / "segmented" / "astronaut.overlay.png"]
+    assert whole_files(out / "segmented") == {"annotations.json", "scene.overlay.png", "scene.masks/001.png"}
+    assert whole_files(out / "segmented-absent") == {"annotations.json", "scene.overlay.png"}
+    pictures = [out / "pictures" / "scene.png", out / "segmented" / "scene.overlay.png"]
     before, after = (np.asarray(Image.open(picture)) for picture in pictures)
-    assert (before != after).any(-1).mean() > 0.2
+    assert (before == shown.scene.pixels).all()
+    assert 0.02 < (before != after).any(-1).mean() < 0.5
 
 
 def test_a_second_run_verifies_nothing_again(demo: Demo, tmp_path: Path) -> None:

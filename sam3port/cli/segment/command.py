@@ -44,7 +44,12 @@ _MEANINGLESS: Final = {
 
 @click.command("segment")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("--artifact", type=click.Path(path_type=Path), required=True, metavar="DIR", help="From `build`.")
+@click.option(
+    "--artifact",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="From `build`. Without it the demo's, which knows drawn shapes only; built on first use, then kept.",
+)
 @click.option(
     "--text",
     "texts",
@@ -159,7 +164,7 @@ _MEANINGLESS: Final = {
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def segment(
     images: tuple[str, ...],
-    artifact: Path,
+    artifact: Path | None,
     texts: tuple[str, ...],
     labels: Path | None,
     boxes: tuple[Example, ...],
@@ -229,6 +234,10 @@ def segment(
     forms = Forms(None if overlay == "none" else overlay, mask_format == "png", polygons, frozenset(also))
     found = sources(images)
     pictures = found.pictures
+    if artifact is None:
+        from sam3port.cli.segment.artifact import own_artifact
+
+        artifact = own_artifact()
     model = _load(artifact, threads)
     prompt.fits(model.manifest.capacity)
     prompt.has_weights(model.manifest)

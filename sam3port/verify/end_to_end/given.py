@@ -57,6 +57,7 @@ def request_of(
             has = f"no {name}" if built[name] is None else f"the {name} {built[name]}"
             raise UsageError(f"{folder} was built with {has}, not {value}", "leave the option away, or build again")
     usual_size = preset(manifest.preset).image_size
+    usual = _own_weights(manifest) or usual
     checkpoint = asked.get("checkpoint") or (usual if "checkpoint" in manifest.weights else None)
     request = BuildRequest(
         components=(),
@@ -74,6 +75,14 @@ def request_of(
     _same_weights(folder, manifest, request)
     _same_upstream(folder, manifest, request)
     return fitted(request)[0]
+
+
+def _own_weights(manifest: Manifest) -> Path | None:
+    """The weights that come with sam3port, if the artifact says that it has them: nobody has to say where they lie."""
+    from sam3port.model.demo_weights import demo_weights
+
+    file = demo_weights(manifest.preset)
+    return file if file is not None and manifest.weights.get("checkpoint") == file.name else None
 
 
 def _same_weights(folder: Path, manifest: Manifest, request: BuildRequest) -> None:

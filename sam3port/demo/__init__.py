@@ -1,0 +1,1 @@
+"""What the demo shows: drawn scenes whose truth is known."""
