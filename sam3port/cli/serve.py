@@ -13,7 +13,12 @@ _FEATURES_GB: Final = 20.0
 
 
 @click.command("serve")
-@click.option("--artifact", type=click.Path(path_type=Path), required=True, metavar="DIR", help="From `build`.")
+@click.option(
+    "--artifact",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="From `build` (default: the demo's, built on first use).",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 @click.option(
@@ -45,7 +50,7 @@ _FEATURES_GB: Final = 20.0
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the CPU (default: all).")
 @needs("serve")
 def serve(
-    artifact: Path,
+    artifact: Path | None,
     host: str,
     port: int,
     token: str | None,
@@ -60,6 +65,7 @@ def serve(
     The page is at the printed address, the API's description at /v1/openapi.json. Ctrl-C ends it.
     """
     from sam3port.cli.console import messages
+    from sam3port.cli.segment.artifact import own_artifact
     from sam3port.runtime.features import FeatureFolder
     from sam3port.runtime.model import load
     from sam3port.serve import server
@@ -68,6 +74,7 @@ def serve(
     from sam3port.serve.service import Service
 
     server.check_token(host, token)
+    artifact = artifact or own_artifact()
     limits = Limits(
         upload_bytes=round(upload_limit * MEGA), memory_bytes=round(memory * 1000 * MEGA), rate=rate, burst=4 * rate
     )
