@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sam3port.demo.scenes import UNSEEN_PHOTOGRAPHS
 from sam3port.runtime.draw import overlay
+from sam3port.runtime.masks.region import known
 from training.answers import THRESHOLD, Found
 from training.evaluate import LEAST_IOU, SCALE, Case, Tally
 from training.questions import VISUAL, Click, Question
@@ -119,7 +120,7 @@ def write_sheet(file: Path, cases: Sequence[Case], answers: Sequence[Found]) -> 
             if isinstance(asked, Click):
                 best = [int(np.argmax(scores))]
                 masks, scores = masks[best], scores[best]
-            shown = overlay(case.scene.pixels, masks, [f"{score:.2f}" for score in scores])
+            shown = overlay(case.scene.pixels, known(masks), [f"{score:.2f}" for score in scores])
             _mark(shown, asked)
             sheet.paste(shown, (column * side, row * (side + _MARGIN) + _MARGIN))
             artist.text((column * side + 3, row * (side + _MARGIN) + 2), _said(asked), "black", font)

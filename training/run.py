@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor
 from torch import multiprocessing as mp
 
 from sam3port.demo.scenes import UNSEEN_PHOTOGRAPHS
@@ -90,9 +89,9 @@ def _step(
         group["lr"] = recipe.rate_at(step)
     optimiser.zero_grad()
     weighted(losses).backward()
-    taught = [parameter for parameter in parameters if parameter.grad is not None]
     if recipe.processes > 1:
-        _average([parameter.grad for parameter in taught])
+        _average(parameters)
+    taught = [parameter for parameter in parameters if parameter.grad is not None]
     length = torch.nn.utils.clip_grad_norm_(taught, recipe.longest_gradient)
     optimiser.step()
     return {**{name: value.item() for name, value in losses.items()}, "gradient": length.item()}
@@ -106,12 +105,20 @@ def _judging(recipe: Recipe) -> Batch:
     return make_batch(random, 64, 3, 1, side, UNSEEN_PHOTOGRAPHS)
 
 
-def _average(gradients: list[Tensor]) -> None:
-    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+def _average(parameters: list[Any]) -> None:
+    """Over all processes. A gradient that none has stays absent; where only some have one, the others add zero."""
+    own = [parameter.grad for parameter in parameters]
+    there = torch.tensor([float(gradient is not None) for gradient in own])
+    dist.all_reduce(there)
+    anywhere = [parameter for parameter, count in zip(parameters, there.tolist(), strict=True) if count]
+    for parameter in anywhere:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    flat = torch.cat([parameter.grad.reshape(-1) for parameter in anywhere])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    for gradient, part in zip(gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+    for parameter, part in zip(anywhere, flat.split([each.numel() for each in anywhere]), strict=True):
+        parameter.grad.copy_(part.view_as(parameter))
 
 
 def _log(folder: Path, step: int, losses: dict[str, float], seconds: float) -> None:
