@@ -25,6 +25,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(sam3port_wheel: Path) -> 
     patches = {f"sam3port/patches/{f.name}" for f in (source / "patches").glob("*.py")}
     assert len(ours) > 20 and len(patches) > 5
     assert ours | patches <= names, sorted((ours | patches) - names)
+    assert "sam3port/model/data/tiny.safetensors" in names
     assert {"sam3port/py.typed", "sam3port/upstream/manifest.txt", "sam3port/serve/openapi.json"} <= names
     page = (source / "sam3port" / "serve" / "page").iterdir()
     assert {f"sam3port/serve/page/{file.name}" for file in page} <= names
