@@ -80,7 +80,8 @@ def demo(context: click.Context, out: Path, preset: str, mcpu: str | None, again
     if again or not parity.known():
         parity.forget()
         failed = command("verify", "--preset", preset, "--seed", "0", *of_cpu, "--report", str(parity.folder))
-        # Trained weights give to what is not there scores so close to zero that no threshold lies between them.
+        # With trained weights, scores of what is not there lie so close to zero that no threshold has the gap that the
+        # proof asks for: it is about the same code with a seed's, of which every score says something.
         whole = ("--seed", "0", *of_cpu) if trained else ("--artifact", str(artifact))
         seen = (*whole, "--images", str(pictures))
         report = ("--report", str(parity.folder / "end_to_end"))
