@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -44,3 +46,21 @@ def test_what_is_narrower_is_refused() -> None:
         ):
             with pytest.raises(NotFloat64, match="the float64 run computes"):
                 wrong()
+
+
+def test_weights_are_read_from_files_as_they_are(tmp_path: Path) -> None:
+    """The library reads bytes and views them as the type that the file names."""
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    file = tmp_path / "weights.safetensors"
+    types = (torch.float32, torch.bfloat16, torch.float16, torch.complex64, torch.float64)
+    wanted = {str(dtype): torch.arange(6).reshape(2, 3).to(dtype) for dtype in types}
+    save_file(wanted, file)
+    with in_float64():
+        found = load_file(file)
+        with safe_open(file, "pt") as opened:
+            one_by_one = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    for name, tensor in wanted.items():
+        assert found[name].dtype == one_by_one[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor) and torch.equal(one_by_one[name], tensor)
