@@ -10,6 +10,7 @@ import pytest
 
 from sam3port.components.component import Capacity
 from sam3port.errors import UsageError
+from sam3port.model.preset import Traits
 from sam3port.port.request import BuildRequest, known_components
 from sam3port.port.stage import Stage
 from sam3port.tuning.record import Machine, TunedSchedule
@@ -22,7 +23,9 @@ REQUEST = BuildRequest(
     target_options={"mcpu": "x86-64-v3", "triple": "x86_64-linux-gnu"},
     dtype="bfloat16",
     seed=None,
-    checkpoint=Path("/somewhere/sam3.pt"),
+    checkpoint=Path("/somewhere/tuned.safetensors"),
+    base=Path("/somewhere/sam3.pt"),
+    traits=Traits(points=False, iou_sigmoid=False),
     capacity=Capacity(prompts=2, points=3, boxes=4),
     until=Stage.IMPORT,
     upstream=Path("/somewhere/sam3"),
