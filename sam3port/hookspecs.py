@@ -14,9 +14,9 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from sam3port.compiler.importing.converter import Converter
     from sam3port.components.component import Component
     from sam3port.patching.patch import Patch
-    from sam3port.port.converter import Converter
     from sam3port.stubs.stub import Stub
     from sam3port.targets.target import BuildTarget
 
@@ -54,7 +54,7 @@ def sam3port_components() -> Iterable[type[Component]]:  # type: ignore[empty-bo
 
 @hookspec
 def sam3port_converters() -> Iterable[Converter]:  # type: ignore[empty-body]
-    """How ATen operators become Relax, where TVM's own way is missing or wrong (see `sam3port.port.converter`)."""
+    """How ATen operators become Relax where TVM's own way is missing or wrong (`sam3port.compiler.importing`)."""
 
 
 @hookspec

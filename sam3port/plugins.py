@@ -19,16 +19,16 @@ from sam3port.errors import Sam3PortError, UsageError
 if TYPE_CHECKING:
     import click
 
+    from sam3port.compiler.importing.converter import Converter
     from sam3port.components.component import Component
     from sam3port.patching.patch import Patch
-    from sam3port.port.converter import Converter
     from sam3port.stubs.stub import Stub
     from sam3port.targets.target import BuildTarget
 
 BUILT_IN = (
     "sam3port.cli.commands",
     "sam3port.components.builtin",
-    "sam3port.port.converters",
+    "sam3port.compiler.importing.converters",
     "sam3port.targets",
 )
 """Plugin modules of our own, besides every module of ``sam3port.patches``."""

@@ -17,8 +17,8 @@ from typing import Final
 import tvm
 from tvm.target import Target, codegen
 
-from sam3port.port.store import Store
-from sam3port.upstream.places import cache_root
+from sam3port.cache.places import cache_root
+from sam3port.cache.store import Store
 
 VARIABLE: Final = "SAM3PORT_TEST_KERNELS"
 _ROOT: Final = cache_root() / "test-kernels"

@@ -20,7 +20,7 @@ from sam3port.verify.child import Outputs
 from sam3port.verify.runs import Processes, Run, Unwatched
 
 if TYPE_CHECKING:
-    from sam3port.port.request import BuildRequest
+    from sam3port.build.request import BuildRequest
 
 PREPARE: Final = "sam3port.bench.prepare"
 

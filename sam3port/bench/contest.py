@@ -18,7 +18,7 @@ from sam3port.bench.process import ContestantFailed, Process
 from sam3port.verify.child import Outputs
 
 if TYPE_CHECKING:
-    from sam3port.port.request import BuildRequest
+    from sam3port.build.request import BuildRequest
 
 LIMIT_MODULE: Final = "sam3port.bench.run_limit"
 _REST_S: Final = 0.3

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Writes ``prepared.json`` (operations, bytes, names of the ONNX model) and, if asked for, ``model.onnx``."""
+    from sam3port.build.request import BuildRequest
+    from sam3port.compiler.export import load
+    from sam3port.compiler.stage import EXPORTED
+    from sam3port.inspect.describe import count_flops, used_weights
     from sam3port.patching.install import install
-    from sam3port.port.describe import count_flops, used_weights
-    from sam3port.port.export import load
-    from sam3port.port.request import BuildRequest
-    from sam3port.port.stage import EXPORTED
     from sam3port.verify.child import first_line
     from sam3port.verify.run_torch import register_operators
 

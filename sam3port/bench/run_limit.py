@@ -6,7 +6,7 @@ from typing import Any
 
 from sam3port.bench.child import Opened, serve
 from sam3port.bench.limit import limit_kernels
-from sam3port.port.request import BuildRequest
+from sam3port.build.request import BuildRequest
 
 
 def opened(request: dict[str, Any]) -> Opened:

@@ -16,13 +16,13 @@ from sam3port.verify.child import Outputs
 if TYPE_CHECKING:
     import torch
 
-    from sam3port.port.request import BuildRequest
+    from sam3port.build.request import BuildRequest
 
 
 def opened(request: dict[str, Any]) -> Opened:
     """The component's module, under autocast when bfloat16 is asked for."""
+    from sam3port.build.request import BuildRequest
     from sam3port.patching.install import install
-    from sam3port.port.request import BuildRequest
     from sam3port.verify.run_torch import not_portability
 
     warnings.simplefilter("ignore")
@@ -70,8 +70,8 @@ def _compiled(folder: Path) -> Any:
     import torch
     import torch._inductor.config as inductor
 
-    from sam3port.port.export import load as load_program
-    from sam3port.port.stage import EXPORTED
+    from sam3port.compiler.export import load as load_program
+    from sam3port.compiler.stage import EXPORTED
 
     inductor.freezing = True  # lets it pack weights beforehand, as the port does
     module = load_program(folder / EXPORTED).module()

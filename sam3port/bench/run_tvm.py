@@ -12,7 +12,7 @@ from sam3port.verify.child import Outputs
 
 def opened(request: dict[str, Any]) -> Opened:
     """The library with its weights; inputs are tensors already, outputs stay tensors."""
-    from sam3port.port.runner import Compiled
+    from sam3port.build.runner import Compiled
 
     component = Compiled(Path(request["built"]))
     given = component.tensors(load(request))

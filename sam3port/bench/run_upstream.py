@@ -17,8 +17,8 @@ from sam3port.verify.child import Outputs
 
 def opened(request: dict[str, Any]) -> Opened:
     """The model with both necks, as the artifact has it, and an answer for each new text."""
+    from sam3port.build.request import BuildRequest
     from sam3port.patching.install import install
-    from sam3port.port.request import BuildRequest
     from sam3port.verify.end_to_end.photographs import upright
     from sam3port.verify.run_torch import not_portability
 

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from sam3port.components.component import Component, TensorSpec
+    from sam3port.artifact.interface import TensorSpec
+    from sam3port.components.component import Component
+    from sam3port.inspect.describe import Description
     from sam3port.model.preset import Preset
-    from sam3port.port.describe import Description
 
 
 @click.command("components")
@@ -29,8 +30,8 @@ def components(
     name: str | None, preset_name: str, resolution: int | None, upstream: Path | None, disable: tuple[str, ...]
 ) -> None:
     """List the components, or describe the component NAME: inputs, outputs, operators, work, parameters."""
+    from sam3port.build.request import known_components
     from sam3port.machine.packages import BUILD, require
-    from sam3port.port.request import known_components
 
     if name is None:
         _list(known_components(disable).values())
@@ -87,10 +88,10 @@ def _tensors(title: str, specs: Iterable[TensorSpec]) -> Table:
 
 def _described(component: Component, sizes: Preset, upstream: Path | None, disable: tuple[str, ...]) -> Description:
     from sam3port.cli.console import messages
+    from sam3port.inspect.describe import describe
     from sam3port.model.build import construct
     from sam3port.patching.install import install
     from sam3port.plugins import load_plugins, switched_off
-    from sam3port.port.describe import describe
     from sam3port.upstream.source import ensure
 
     with messages().status(f"building the model {sizes.name}") as status:

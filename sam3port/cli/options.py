@@ -58,7 +58,7 @@ def needs(extra: str) -> Callable[[F], F]:
 
 
 def target_options(function: F) -> F:
-    """``--mcpu``, ``--triple``, ``--arch``: what `sam3port.port.request.BuildRequest.target_options` holds."""
+    """``--mcpu``, ``--triple``, ``--arch``: what `sam3port.build.request.BuildRequest.target_options` holds."""
     for option in (
         click.option("--arch", metavar="NAME", help="Target cuda: the GPU's architecture, sm_80 (usual), sm_90a, ..."),
         click.option("--triple", metavar="NAME", help="Target cpu: another machine, aarch64-linux-gnu, ..."),

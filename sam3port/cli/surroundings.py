@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from sam3port.cache import places
 from sam3port.errors import UsageError
-from sam3port.upstream import places
 
 
 def fill_standard_streams() -> None:

@@ -7,28 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
+from sam3port.artifact.interface import Arrays, Capacity, TensorSpec
 
 if TYPE_CHECKING:
     import torch
 
     from sam3port.model.preset import Preset
 
-Arrays = Mapping[str, NDArray[np.generic]]
-"""Named tensors on their way between processes: float32, int64 or bool."""
-
-
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
-    """One input or output of a component."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    """``float32``, ``int64`` or ``bool``."""
-    meaning: str
-    """Axes, units and value range, for people: "features, level 0 (stride 3.5), NCHW"."""
+__all__ = ["Arrays", "Capacity", "Component", "TensorSpec", "Tolerance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +28,8 @@ class Tolerance:
     atol: float = 1e-4
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """The numbers of prompts a build takes. Fewer are padded (with masks, exactly); more are an error."""
-
-    prompts: int = 1
-    """Batched prompts on one image, the batch axis of everything after the image encoder."""
-    points: int = 8
-    boxes: int = 8
-
-
 class Component(ABC):
-    """Base of all components. Subclasses declare; `sam3port.port` and `sam3port.verify` do the work.
+    """Base of all components. Subclasses declare; `sam3port.build` and `sam3port.verify` do the work.
 
     A third party's component implements the same; the hook ``sam3port_components`` delivers the classes.
     """

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from sam3port.artifact.prompts import only
 from sam3port.components.component import Arrays, Component, TensorSpec
 from sam3port.components.data import specs
-from sam3port.components.data.prompts import only
 from sam3port.components.data.samples import Samples, sine_positions
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sam3port.artifact import manifest as manifests
+from sam3port.artifact.hashes import Hashes
+from sam3port.artifact.manifest import BUILD_AGAIN, Manifest
 from sam3port.errors import UsageError
-from sam3port.runtime import manifest as manifests
-from sam3port.runtime.hashes import Hashes
-from sam3port.runtime.manifest import BUILD_AGAIN, Manifest
 from sam3port.runtime.tvm_import import import_tvm
 
 TVM = "apache-tvm"

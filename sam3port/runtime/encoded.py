@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sam3port.components.data.prompts import Clicks, Geometry, pad_clicks, pad_geometry
+from sam3port.artifact.prompts import Clicks, Geometry, pad_clicks, pad_geometry
 from sam3port.errors import UsageError
 from sam3port.runtime import features, prompts
 from sam3port.runtime.choose import apart, best, logit, part_of_one

@@ -11,12 +11,12 @@ from typing import Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sam3port.artifact import weights as parameters
+from sam3port.artifact.manifest import BUILD_AGAIN, MANIFEST, components
 from sam3port.errors import Sam3PortError, UsageError
 from sam3port.machine.cpus import configure_threads
-from sam3port.port import parameters
 from sam3port.runtime.artifact import Artifact, device
 from sam3port.runtime.linking import linked
-from sam3port.runtime.manifest import BUILD_AGAIN, MANIFEST, components
 from sam3port.runtime.tensors import borrowed, copied
 
 Handles = Mapping[str, Any]

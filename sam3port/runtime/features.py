@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from sam3port.artifact import weights as parameters
 from sam3port.errors import Sam3PortError, UsageError
-from sam3port.port import parameters
 from sam3port.runtime.files import replacing
 from sam3port.runtime.picture import Pixels
 

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from sam3port.cache.places import CACHE_VARIABLE, cache_root
 from sam3port.errors import UsageError
-from sam3port.upstream.places import CACHE_VARIABLE, cache_root
 
 _OBJECT: Final = re.compile(r"\w[\w.+-]*\.(o|obj)", re.ASCII)
 

@@ -11,7 +11,9 @@ from typing import Final, overload
 
 import numpy as np
 
-from sam3port.components.data.prompts import pad_tokens
+from sam3port.artifact.hashes import sha256
+from sam3port.artifact.manifest import MANIFEST, Manifest
+from sam3port.artifact.prompts import pad_tokens
 from sam3port.errors import UsageError
 from sam3port.runtime import features
 from sam3port.runtime import picture as pictures
@@ -20,8 +22,6 @@ from sam3port.runtime.choose import best
 from sam3port.runtime.encoded import EncodedImage
 from sam3port.runtime.engine import Engine, Handles
 from sam3port.runtime.features import Features
-from sam3port.runtime.hashes import sha256
-from sam3port.runtime.manifest import MANIFEST, Manifest
 from sam3port.runtime.masks.region import Known
 from sam3port.runtime.picture import Picture, Pixels, Prepared
 from sam3port.runtime.result import Result

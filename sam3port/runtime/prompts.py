@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sam3port.components.data.prompts import Clicks, Geometry
+from sam3port.artifact.prompts import Clicks, Geometry
 from sam3port.errors import UsageError
 
 LOGIT_LIMIT = np.float32(32)
@@ -158,7 +158,7 @@ def _labels(given: Labels, count: int, what: str) -> NDArray[np.int64]:
 
 
 def _logits(given: ArrayLike) -> NDArray[np.float32]:
-    """The size is looked at where the masks are padded (`sam3port.components.data.prompts.pad_clicks`)."""
+    """The size is looked at where the masks are padded (`sam3port.artifact.prompts.pad_clicks`)."""
     mask = np.asarray(given)
     if mask.ndim == 3 and len(mask) == 1:
         mask = mask[0]

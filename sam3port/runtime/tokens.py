@@ -30,7 +30,7 @@ class Tokenizer:
     def __init__(self, file: Path) -> None:
         """
         Args:
-            file: what `sam3port.port.tokenizer.write_tokenizer` wrote.
+            file: what `sam3port.build.tokenizer.write_tokenizer` wrote.
 
         Raises:
             UsageError: it is not there, or is no such file.

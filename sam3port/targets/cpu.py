@@ -12,7 +12,7 @@ from sam3port.machine.cpus import usable_cpus
 from sam3port.targets.target import BuildTarget
 
 if TYPE_CHECKING:
-    from sam3port.tuning.rates import Rates
+    from sam3port.machine.rates import Rates
     from sam3port.tuning.record import TunedSchedule
 
 NATIVE: Final = "native"
@@ -84,7 +84,7 @@ class CpuTarget(BuildTarget):
     def rates(self) -> Rates:
         """How fast the instructions of the CPU are, as far as that is known."""
         from sam3port.machine.processor import assumed
-        from sam3port.tuning.rates import KNOWN, Rates, rates_of
+        from sam3port.machine.rates import KNOWN, Rates, rates_of
 
         name, _ = self._named()
         return rates_of(assumed()) if name == NATIVE else KNOWN.get(name, Rates())

@@ -9,7 +9,7 @@ from typing import Any
 from sam3port.machine.cpus import usable_cpus
 from sam3port.machine.names import llvm_name
 from sam3port.machine.processor import Processor, assumed, running
-from sam3port.tuning.rates import rates_of
+from sam3port.machine.rates import rates_of
 
 
 def host_target(cores: int | None = None) -> Any:

@@ -22,7 +22,7 @@ class BuildTarget(ABC):
     dtypes: ClassVar[tuple[str, ...]] = ("float32",)
     """What ``--dtype`` may be: the type that the matrix products compute in."""
     options: ClassVar[tuple[str, ...]] = ()
-    """What else can be chosen: names of `sam3port.port.request.TARGET_OPTIONS`, ``mcpu`` for ``--mcpu``."""
+    """What else can be chosen: names of `sam3port.build.request.TARGET_OPTIONS`, ``mcpu`` for ``--mcpu``."""
 
     def __init__(self, dtype: str = "float32", options: Mapping[str, str] | None = None) -> None:
         self.dtype = dtype

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sam3port.kernels.cpu.workloads import Workload
@@ -26,21 +25,19 @@ class Work:
         return self.flops * sum(self.calls.values())
 
 
-def find_work(folders: Mapping[str, Path], target: Any, dtype: str) -> list[Work]:
-    """What can be tuned in components that were built until the stage import, the most first.
+def find_work(programs: Mapping[str, Any], target: Any, dtype: str) -> list[Work]:
+    """What can be tuned in components, the most first.
 
     Args:
-        folders: by component, where a build left it.
+        programs: by component, its Relax module as stage import leaves it.
         target: the ``tvm.target.Target`` that it is for.
         dtype: what products are computed in.
     """
     from sam3port.kernels.cpu.pipeline import tunable
-    from sam3port.port.ir import load
-    from sam3port.port.stage import RELAX
 
     found: dict[str, Work] = {}
-    for name, folder in folders.items():
-        for workload, flops in tunable(load(folder / RELAX), target, dtype):
+    for name, program in programs.items():
+        for workload, flops in tunable(program, target, dtype):
             work = found.setdefault(workload.key, Work(workload, flops))
             work.calls[name] = work.calls.get(name, 0) + 1
     return sorted(found.values(), key=lambda work: (-work.total, work.workload.key))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import sam3port
+from sam3port.cache.places import cache_root
 from sam3port.errors import UsageError
 from sam3port.tuning.database import Database
 from sam3port.tuning.record import Machine, TunedSchedule
-from sam3port.upstream.places import cache_root
 
 if TYPE_CHECKING:
     from sam3port.kernels.cpu.tuned import TunedSchedules

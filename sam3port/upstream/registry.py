@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from sam3port import children
+from sam3port.cache.places import not_writable
 from sam3port.errors import UpstreamError
 from sam3port.upstream import manifest, pin, places
 
@@ -43,7 +44,7 @@ def fetch(report: Report) -> Path:
         copies.mkdir(parents=True, exist_ok=True)
         return _fetch_alone(copies, report)
     except OSError as error:
-        refused = places.not_writable(copies, error)
+        refused = not_writable(copies, error)
         raise UpstreamError(refused.problem, refused.remedy) from error
 
 

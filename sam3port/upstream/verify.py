@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sam3port.cache.places import cache_root
 from sam3port.errors import UpstreamError
-from sam3port.upstream import manifest, pin, places
+from sam3port.upstream import manifest, pin
 from sam3port.upstream.source import Upstream
 
 # Anything that Python would import in place of, or beside, a pinned module.
@@ -107,7 +108,7 @@ def _extra(root: Path) -> Iterator[str]:
 
 def _proof_file(root: Path) -> Path:
     name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]
-    return places.cache_root() / "proofs" / f"{name}.json"
+    return cache_root() / "proofs" / f"{name}.json"
 
 
 def _load(root: Path) -> dict[str, Stamp]:

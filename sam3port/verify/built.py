@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sam3port.components.component import Capacity
+from sam3port.artifact.interface import Capacity
+from sam3port.build.request import TARGET_OPTIONS, BuildRequest, known_components
+from sam3port.compiler.stage import RECORD
 from sam3port.errors import UsageError
-from sam3port.port.request import TARGET_OPTIONS, BuildRequest, known_components
-from sam3port.port.stage import RECORD
 
 if TYPE_CHECKING:
     from sam3port.components.component import Component
@@ -46,7 +46,7 @@ def request_of(
     Raises:
         UsageError: nothing was built there, or something else than what is asked for.
     """
-    from sam3port.port.runner import read_record
+    from sam3port.build.runner import read_record
 
     there = sorted(file.parent.name for file in folder.glob(f"*/{RECORD}"))
     if not there:
@@ -140,9 +140,9 @@ def _same_interface(folder: Path, component: Component, sizes: Preset, record: M
 
 def _same_source(folder: Path, request: BuildRequest, shared: Mapping[str, Any]) -> None:
     """The port and its reference have to be made of the same upstream, with the patches that are on now."""
+    from sam3port.build.keys import upstream_identity
     from sam3port.patching.install import make_plan
     from sam3port.plugins import switched_off
-    from sam3port.port.keys import upstream_identity
     from sam3port.upstream.source import ensure
 
     ensure(request.upstream)
@@ -161,9 +161,9 @@ def _same_source(folder: Path, request: BuildRequest, shared: Mapping[str, Any])
 
 def is_current(folder: Path, request: BuildRequest) -> bool:
     """Whether a build now would make exactly what lies in ``folder``."""
+    from sam3port.build.keys import stage_keys
     from sam3port.patching.install import make_plan
     from sam3port.plugins import switched_off
-    from sam3port.port.keys import stage_keys
 
     keys = stage_keys(request, make_plan(request.upstream, switched_off(request.disable)))
     for name, expected in keys.items():

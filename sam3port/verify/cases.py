@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from sam3port.components.component import Arrays, Component
+from sam3port.artifact.interface import Arrays
+from sam3port.components.component import Component
 from sam3port.model.preset import Preset
 
 FIRST_SEED: Final = 1000

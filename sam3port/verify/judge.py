@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3port.components.component import TensorSpec, Tolerance
+from sam3port.artifact.interface import TensorSpec
+from sam3port.components.component import Tolerance
 from sam3port.verify.metrics import Difference, OwnError, as_json, difference, incomparable, own_error, yardstick
 
 MAX_RATIO: Final = 4.0

@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from sam3port.components.component import TensorSpec, Tolerance
+from sam3port.artifact.interface import TensorSpec
+from sam3port.components.component import Tolerance
 from sam3port.verify.judge import MAX_RATIO as MAX_RATIO_OF_FLOAT32
 from sam3port.verify.judge import Array, Runs, Verdict, judge
 from sam3port.verify.metrics import Difference, OwnError, difference, yardstick

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from sam3port.components.component import Component, TensorSpec
-from sam3port.port.request import BuildRequest
+from sam3port.artifact.interface import TensorSpec
+from sam3port.build.request import BuildRequest
+from sam3port.components.component import Component
 from sam3port.verify.cases import Case, cases
 from sam3port.verify.judge import Runs, Verdict, judge, own
 from sam3port.verify.judge_bfloat16 import judge_bfloat16
@@ -90,7 +91,7 @@ def prove(
 
 
 def _save_all(component: Component, todo: list[Case], folder: Path, build: BuildRequest) -> list[Path]:
-    from sam3port.port.runner import in_order
+    from sam3port.build.runner import in_order
 
     folder.mkdir(parents=True, exist_ok=True)
     specs = component.inputs(build.sizes())

@@ -20,7 +20,7 @@ from sam3port.verify.runs import Run
 if TYPE_CHECKING:
     import torch
 
-    from sam3port.port.request import BuildRequest
+    from sam3port.build.request import BuildRequest
 
 
 def not_portability(disable: Iterable[str] = ()) -> list[str]:
@@ -31,7 +31,7 @@ def not_portability(disable: Iterable[str] = ()) -> list[str]:
 
 def main() -> None:
     """Computes what the request names (see `sam3port.verify.runs`)."""
-    from sam3port.port.request import BuildRequest
+    from sam3port.build.request import BuildRequest
 
     child = Child()
     run = Run(child.request["run"])
@@ -76,8 +76,8 @@ def _upstream(build: BuildRequest, name: str, model: Any) -> torch.nn.Module:
 
 
 def _exported(folder: Path) -> torch.nn.Module:
-    from sam3port.port.export import load
-    from sam3port.port.stage import EXPORTED
+    from sam3port.compiler.export import load
+    from sam3port.compiler.stage import EXPORTED
 
     module: torch.nn.Module = load(folder / EXPORTED).module()
     return module

@@ -9,7 +9,7 @@ from sam3port.verify.child import Child, Compute
 
 def main() -> None:
     """Computes what the request names (see `sam3port.verify.runs`)."""
-    from sam3port.port.runner import Compiled
+    from sam3port.build.runner import Compiled
 
     child = Child()
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 from sam3port import children
+from sam3port.build.request import BuildRequest
 from sam3port.errors import Sam3PortError
-from sam3port.port.request import BuildRequest
 
 
 class Run(StrEnum):

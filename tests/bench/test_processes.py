@@ -11,7 +11,7 @@ from sam3port.bench.contest import Works, compete
 from sam3port.bench.contestants import Contestant
 from sam3port.bench.figures import Results
 from sam3port.bench.process import ContestantFailed, Process
-from sam3port.port.request import BuildRequest
+from sam3port.build.request import BuildRequest
 
 
 def test_a_module_that_does_not_exist_is_a_failure_in_its_own_words(tmp_path: Path) -> None:

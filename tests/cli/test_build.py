@@ -1,4 +1,4 @@
-"""``sam3port build`` as a user meets it; what it builds is shown by tests/port/test_build.py."""
+"""``sam3port build`` as a user meets it; what it builds is shown by tests/build/test_components.py."""
 
 from __future__ import annotations
 

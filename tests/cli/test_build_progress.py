@@ -7,10 +7,10 @@ import io
 import pytest
 from rich.console import Console
 
-from sam3port.cli.build_progress import Lines, LiveTable, show
-from sam3port.port.progress import LINK, MODEL, State, Step
-from sam3port.port.request import BuildRequest
-from sam3port.port.stage import Stage
+from sam3port.build.progress import LINK, MODEL, State, Step
+from sam3port.build.request import BuildRequest
+from sam3port.cli.build.progress import Lines, LiveTable, show
+from sam3port.compiler.stage import Stage
 
 REQUEST = BuildRequest(components=("one", "two"), until=Stage.IMPORT)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sam3port.cli.demo_parity import Parity
+from sam3port.cli.demo.parity import Parity
 from sam3port.demo.example import example
 from sam3port.upstream.source import Upstream
 from tests.cli.conftest import call

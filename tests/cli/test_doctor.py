@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sam3port.machine import examine
+from sam3port.cli.doctor import examine
 from sam3port.plugins import load_plugins
 from tests.cli.conftest import Program
 from tests.machine import recorded

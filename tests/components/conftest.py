@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 import sam3port
-from sam3port.components.component import Arrays, Capacity, Component
+from sam3port.artifact.interface import Arrays, Capacity
+from sam3port.components.component import Component
 from sam3port.model.build import build_model
 from sam3port.model.preset import Preset, preset
 from sam3port.plugins import load_plugins

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from sam3port.components.component import Capacity
-from sam3port.components.data.prompts import Clicks, Geometry, pad_clicks
+from sam3port.artifact.interface import Capacity
+from sam3port.artifact.prompts import Clicks, Geometry, pad_clicks
 from sam3port.components.mask_prompt_encoder import configure
 from sam3port.model.preset import Preset
 from tests.components.conftest import COMPONENTS, Stage

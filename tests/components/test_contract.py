@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam3port.components.component import Arrays, Capacity, TensorSpec
+from sam3port.artifact.interface import Arrays, Capacity, TensorSpec
 from sam3port.components.mask_decoder import masked_keys
 from sam3port.errors import UsageError
 from sam3port.model.preset import PRESETS, Preset

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam3port.components.component import Arrays
+from sam3port.artifact.interface import Arrays
+from sam3port.compiler.declared import check_example, check_program
+from sam3port.compiler.export import export_module
 from sam3port.model.preset import Preset
-from sam3port.port.declared import check_example, check_program
-from sam3port.port.export import export_module
 from tests.components.conftest import BATCHED, COMPONENTS, Stage, run
 
 PADDING_IS_MASKED = {"prompt_encoder", "mask_decoder"}

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import sam3port
-from sam3port.components.component import Capacity
+from sam3port.artifact.interface import Capacity
+from sam3port.compiler.declared import check_program
+from sam3port.compiler.export import quiet
 from sam3port.model.preset import FULL
-from sam3port.port.declared import check_program
-from sam3port.port.export import quiet
 from sam3port.upstream.source import Upstream
 from tests.components.conftest import COMPONENTS
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sam3port.components.component import Arrays, Capacity
+from sam3port.artifact.interface import Arrays, Capacity
+from sam3port.artifact.prompts import Clicks, Geometry, join, pad_clicks, pad_geometry, pad_tokens
+from sam3port.compiler.export import export_module
 from sam3port.components.data import specs
-from sam3port.components.data.prompts import Clicks, Geometry, join, pad_clicks, pad_geometry, pad_tokens
 from sam3port.components.data.samples import Samples
 from sam3port.components.prompt_encoder import mask_logits
 from sam3port.model.preset import Preset
-from sam3port.port.export import export_module
 from tests.components.conftest import COMPONENTS, Stage, run
 
 ROOMY = Capacity(prompts=1, points=8, boxes=6)

@@ -17,7 +17,7 @@ CODE = """
 import numpy as np
 import torch
 
-from sam3port.components.component import Capacity
+from sam3port.artifact.interface import Capacity
 from sam3port.model.build import build_model
 from sam3port.model.preset import preset
 from sam3port.plugins import load_plugins

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam3port.components.component import Capacity
+from sam3port.artifact.interface import Capacity
 from sam3port.components.data import specs
 from sam3port.components.data.samples import Samples, sine_positions, write_text
 from sam3port.model.preset import FULL, Preset

@@ -52,9 +52,9 @@ def generated(programs: Mapping[str, Path], where: Iterable[tuple[str, str]] = E
     import tvm
     from tvm.target import Target
 
+    from sam3port.compiler.ir import load
     from sam3port.kernels.cpu.dispatch import dispatch
     from sam3port.kernels.cpu.pipeline import tidied
-    from sam3port.port.ir import load
 
     found: Digests = defaultdict(dict)
     for component, file in sorted(programs.items()):
@@ -118,7 +118,7 @@ def imported(preset: str, folder: Path) -> dict[str, Path]:
 
 
 def component_names() -> tuple[str, ...]:
-    from sam3port.port.request import known_components
+    from sam3port.build.request import known_components
 
     return tuple(known_components())
 

@@ -9,10 +9,10 @@ import pytest
 from tvm import relax
 from tvm.relax import op
 
+from sam3port.compiler.ir import load
 from sam3port.kernels.cpu.dispatch import MATCHERS, find
 from sam3port.kernels.cpu.patterns.graph import Graph
 from sam3port.kernels.cpu.tuned import UNTUNED
-from sam3port.port.ir import load
 from tests.kernels.running import UNIT
 
 

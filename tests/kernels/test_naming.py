@@ -9,7 +9,7 @@ import tvm
 from tvm import tirx
 
 from sam3port.kernels.naming import name_of, named_by_content
-from tests.port.functions import small
+from tests.compiler.importing.functions import small
 
 
 def kernels(module: Any) -> set[str]:

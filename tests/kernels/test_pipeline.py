@@ -13,9 +13,9 @@ from tvm import relax
 from tvm.relax.frontend.torch import from_exported_program
 from tvm.target import Target
 
+from sam3port.compiler.optimise import TRANSFORM, alone
 from sam3port.errors import UsageError
 from sam3port.kernels.cpu.pipeline import optimise
-from sam3port.port.optimise import TRANSFORM, alone
 from tests.compiled import compiled
 from tests.kernels.running import HOST, Array, assert_as_exact, kernels_called
 

@@ -10,13 +10,13 @@ import pytest
 import tvm
 from tvm import relax, tirx
 
+from sam3port.compiler.ir import load
+from sam3port.compiler.stage import RELAX
 from sam3port.kernels.cpu.pipeline import optimise, tunable
 from sam3port.kernels.cpu.schedules import Schedule
 from sam3port.kernels.cpu.tuned import TUNED, TunedSchedules, schedule_of
 from sam3port.kernels.cpu.workloads import LinearWork, Workload
 from sam3port.kernels.naming import name_of
-from sam3port.port.ir import load
-from sam3port.port.stage import RELAX
 from tests.compiled import compiled
 from tests.kernels.running import HOST, UNIT
 

@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.nn import functional
 from tvm import relax
 
+from sam3port.compiler.export import export_module
+from sam3port.compiler.importing import program as importing
+from sam3port.compiler.importing.decompose import decompose
 from sam3port.kernels.cpu.pipeline import optimise
 from sam3port.kernels.cpu.unread import leave_out_unread
-from sam3port.port import relax as importing
-from sam3port.port.decompose import decompose
-from sam3port.port.export import export_module
 from tests.compiled import compiled
+from tests.compiler.importing.conftest import CONVERTERS, Function
 from tests.kernels.running import HOST
-from tests.port.conftest import CONVERTERS, Function
 
 LAYERS, ROWS, WIDTH = 6, 5, 8
 Answer = Callable[..., Any]

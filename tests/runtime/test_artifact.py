@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from sam3port.artifact import manifest
+from sam3port.artifact.hashes import Hashes
 from sam3port.errors import UsageError
-from sam3port.runtime import manifest
 from sam3port.runtime.artifact import open_artifact
-from sam3port.runtime.hashes import Hashes
 
 
 def refused(folder: Path, said: str, check: bool = False) -> str:

@@ -17,7 +17,7 @@ import skimage.data
 from PIL import Image
 
 import sam3port
-from sam3port.components.component import Capacity
+from sam3port.artifact.interface import Capacity
 from sam3port.errors import Sam3PortError, UsageError
 from sam3port.runtime.encoded import EncodedImage
 from sam3port.runtime.model import Model

@@ -40,15 +40,17 @@ np.savez(
 OBJECT_CODE = """
 import sys
 from pathlib import Path
-from sam3port.port import compiled_for, library
-from sam3port.port.build import default_store, prepare
-from sam3port.port.entries import linked_components
-from sam3port.port.progress import Silent
-from sam3port.port.request import BuildRequest
-from sam3port.port.results import Results
-from sam3port.port.stage import Stage
+from sam3port.compiler import compiled_for
+from sam3port.build import library
+from sam3port.build.components import default_store, prepare
+from sam3port.compiler.entries import linked_components
+from sam3port.build.progress import Silent
+from sam3port.build.request import BuildRequest
+from sam3port.build.results import Results
+from sam3port.compiler.stage import Stage
+from sam3port.tuning.sources import usual_schedules
 
-request = BuildRequest(components=linked_components(), until=Stage.KERNELS)
+request = BuildRequest(linked_components(), until=Stage.KERNELS, tuned=usual_schedules())
 plan, keys = prepare(request, Silent())
 store = default_store()
 results = Results(request, plan, keys, None, store)

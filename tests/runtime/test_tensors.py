@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tvm
 
-from sam3port.port import parameters
+from sam3port.artifact import weights as parameters
 from sam3port.runtime.tensors import ALIGNMENT, borrowed, copied
 
 DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16, np.int64, np.int32, np.int8, np.uint8, np.bool_]

@@ -17,9 +17,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sam3port.build.tokenizer import MERGES, write_tokenizer
 from sam3port.errors import UpstreamError, UsageError
 from sam3port.patching import install
-from sam3port.port.tokenizer import MERGES, write_tokenizer
 from sam3port.runtime.tokens import Tokenizer
 from sam3port.upstream.source import Upstream
 
@@ -170,7 +170,7 @@ def test_no_merge_makes_a_token_that_an_earlier_merge_uses(vocabulary: Path) -> 
 
 def test_the_file_is_the_same_every_time(vocabulary: Path, file: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from sam3port.port.tokenizer import write_tokenizer;"
+        "import sys; from pathlib import Path; from sam3port.build.tokenizer import write_tokenizer;"
         "write_tokenizer(Path(sys.argv[1]), Path(sys.argv[2]))"
     )
     subprocess.run([sys.executable, "-c", code, str(vocabulary), str(tmp_path / "again.json")], check=True, timeout=120)

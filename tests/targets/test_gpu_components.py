@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 from tvm import tirx
 
-from sam3port.components.component import Capacity
+from sam3port.artifact import weights as parameters
+from sam3port.artifact.interface import Capacity
+from sam3port.compiler import ir
+from sam3port.compiler.optimise import alone
+from sam3port.compiler.stage import EXPORTED, LIBRARY, OBJECTS, OPTIMISED, PARAMETERS, RECORD
 from sam3port.kernels.gpu.launch import launches, threads
 from sam3port.kernels.gpu.metal_source import shared_memory
 from sam3port.model.preset import preset
 from sam3port.plugins import load_plugins
-from sam3port.port import ir, parameters
-from sam3port.port.optimise import alone
-from sam3port.port.stage import EXPORTED, LIBRARY, OBJECTS, OPTIMISED, PARAMETERS, RECORD
 from sam3port.targets.host import changed, host_target
 from tests.compiled import compiled
 from tests.targets.loops import as_loops
@@ -49,8 +50,8 @@ def test_the_kernels_compute_what_pytorch_computes(name: str, built_for_gpu: Pat
     import tvm
     from tvm import relax
 
+    from sam3port.compiler import export
     from sam3port.patching.install import make_plan
-    from sam3port.port import export
 
     for patch in make_plan(None, frozenset()).patches:
         if patch.prepare is not None:

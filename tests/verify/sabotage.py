@@ -38,8 +38,8 @@ CONVERTER = '''
     import importlib
     import pkgutil
 
-    import sam3port.port.converters as ours
-    from sam3port.port.converter import Converter
+    import sam3port.compiler.importing.converters as ours
+    from sam3port.compiler.importing.converter import Converter
 
 
 {made_wrong}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sam3port.components.component import Capacity
+from sam3port.artifact.interface import Capacity
+from sam3port.build.request import BuildRequest
 from sam3port.errors import UsageError
-from sam3port.port.request import BuildRequest
+from sam3port.tuning.sources import usual_schedules
 from sam3port.verify.built import is_current, request_of
 from tests.verify.conftest import TinyProof
 
@@ -34,7 +36,7 @@ def change(folder: Path, component: str, update: Callable[[dict[str, Any]], None
 def test_it_is_the_request_that_made_it(built: Path) -> None:
     assert request_of(built, [], {}) == BuildRequest(components=(ONE, TWO))
     assert request_of(built, [TWO], {}) == BuildRequest(components=(TWO,))
-    assert is_current(built, request_of(built, [], {}))
+    assert is_current(built, replace(request_of(built, [], {}), tuned=usual_schedules()))
 
 
 def test_what_says_the_same_is_no_contradiction(built: Path) -> None:
@@ -112,7 +114,7 @@ def test_a_checkpoint_that_is_gone(built: Path, tmp_path: Path) -> None:
 def test_a_build_by_another_state_of_things_is_noticed(built: Path) -> None:
     change(built, ONE, lambda record: record["stages"]["optimise"].update(key="0" * 32))
     assert not is_current(built, request_of(built, [], {}))
-    assert is_current(built, request_of(built, [TWO], {}))
+    assert is_current(built, replace(request_of(built, [TWO], {}), tuned=usual_schedules()))
 
 
 def test_capacities_are_taken_from_it(built: Path) -> None:

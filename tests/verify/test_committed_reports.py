@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pytest
 
+from sam3port.artifact.interface import Capacity
 from sam3port.components.builtin import sam3port_components
-from sam3port.components.component import Capacity
 from sam3port.model.preset import preset
 from sam3port.upstream import pin
 from sam3port.verify.cases import cases

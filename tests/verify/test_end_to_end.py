@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import sam3port
-from sam3port.port.request import BuildRequest
+from sam3port.build.request import BuildRequest
 from sam3port.runtime.model import Model
 from sam3port.verify.end_to_end import run_artifact
 from sam3port.verify.end_to_end.found import Found

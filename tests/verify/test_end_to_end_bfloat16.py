@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sam3port.port.request import BuildRequest
+from sam3port.build.request import BuildRequest
 from sam3port.upstream.source import Upstream
 from sam3port.verify.end_to_end.found import Found
 from sam3port.verify.end_to_end.judge import Verdict

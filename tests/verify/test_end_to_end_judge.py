@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sam3port.components.component import Capacity
+from sam3port.artifact.interface import Capacity
+from sam3port.build.request import BuildRequest
 from sam3port.errors import UsageError
-from sam3port.port.request import BuildRequest
 from sam3port.verify.end_to_end.found import Found, telling
 from sam3port.verify.end_to_end.judge import iou, judge, judge_input
 from sam3port.verify.end_to_end.photographs import Photograph, own_photographs, photographs_in, upright

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sam3port.components.component import TensorSpec, Tolerance
+from sam3port.artifact.interface import TensorSpec
+from sam3port.components.component import Tolerance
 from sam3port.verify.judge import Runs, Verdict
 from sam3port.verify.judge_bfloat16 import MAX_RATIO, judge_bfloat16
 from sam3port.verify.metrics import OwnError

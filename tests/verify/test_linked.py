@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sam3port.components.data.prompts import Clicks, Geometry, join, pad_clicks, pad_geometry
-from sam3port.port import parameters
-from sam3port.port.entries import ENTRIES, Entry, linked_components
-from sam3port.port.request import BuildRequest
-from sam3port.port.runner import Compiled
+from sam3port.artifact import weights as parameters
+from sam3port.artifact.prompts import Clicks, Geometry, join, pad_clicks, pad_geometry
+from sam3port.build.request import BuildRequest
+from sam3port.build.runner import Compiled
+from sam3port.compiler.entries import ENTRIES, Entry, linked_components
+from sam3port.tuning.sources import usual_schedules
 from tests.conftest import clean_environment
 
 ROOT = Path(__file__).resolve().parents[2]
-REQUEST = BuildRequest(components=linked_components())
+REQUEST = BuildRequest(linked_components(), tuned=usual_schedules())
 SIZES, CAPACITY = REQUEST.sizes(), REQUEST.capacity
 Tensors = dict[str, NDArray[Any]]
 
@@ -134,8 +135,8 @@ def test_a_call_leaves_what_it_was_given_as_it_was(linked: Linked) -> None:
 
 def part_of_model(built: Path, entry: Entry) -> Any:
     """Linked, with that one function."""
-    from sam3port.port import ir
-    from sam3port.port.link import link
+    from sam3port.compiler import ir
+    from sam3port.compiler.link import link
 
     every = {name: REQUEST.component(name) for name in linked_components()}
     modules = {name: ir.load(built / name / "optimised.json") for name in entry.components}
@@ -145,8 +146,8 @@ def part_of_model(built: Path, entry: Entry) -> Any:
 def test_equal_kernels_are_kept_once(tiny_built: Path) -> None:
     from tvm_ffi import structural_hash
 
-    from sam3port.port import ir
-    from sam3port.port.optimise import alone
+    from sam3port.compiler import ir
+    from sam3port.compiler.optimise import alone
 
     ground = next(entry for entry in ENTRIES if entry.name == "ground")
     linked = part_of_model(tiny_built, ground)

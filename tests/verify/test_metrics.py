@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from sam3port.components.component import TensorSpec, Tolerance
+from sam3port.artifact.interface import TensorSpec
+from sam3port.components.component import Tolerance
 from sam3port.verify.judge import MAX_RATIO, Runs, Verdict, judge
 from sam3port.verify.metrics import Difference, difference, own_error, typical, yardstick
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sam3port.components.component import TensorSpec, Tolerance
-from sam3port.port.request import BuildRequest
+from sam3port.artifact.interface import TensorSpec
+from sam3port.build.request import BuildRequest
+from sam3port.components.component import Tolerance
 from sam3port.verify.judge import Runs, Verdict, judge
 from sam3port.verify.proof import Proof
 from sam3port.verify.report import JSON, MARKDOWN, PLOT, write_report

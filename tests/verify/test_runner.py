@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sam3port.cli.verify_command import words
-from sam3port.port.request import BuildRequest
+from sam3port.build.request import BuildRequest
+from sam3port.cli.verify.words import words
 from tests.cli.conftest import call
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="the runner is a shell script")

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from sam3port.port.stage import LIBRARY
+from sam3port.compiler.stage import LIBRARY
 from sam3port.verify.report import JSON, MARKDOWN, PLOT
 from tests.cli.conftest import call
 from tests.conftest import clean_environment

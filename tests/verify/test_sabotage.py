@@ -15,13 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sam3port.artifact import weights as parameters
+from sam3port.build.request import BuildRequest
+from sam3port.build.runner import Compiled
+from sam3port.compiler import export
+from sam3port.compiler.stage import EXPORTED, PARAMETERS, RECORD
+from sam3port.inspect import operators
 from sam3port.model.preset import preset
 from sam3port.patching.install import make_plan
 from sam3port.plugins import load_plugins
-from sam3port.port import export, operators, parameters
-from sam3port.port.request import BuildRequest
-from sam3port.port.runner import Compiled
-from sam3port.port.stage import EXPORTED, PARAMETERS, RECORD
+from sam3port.tuning.sources import usual_schedules
 from sam3port.verify.cases import cases
 from sam3port.verify.judge import Verdict
 from sam3port.verify.proof import compare
@@ -42,7 +45,7 @@ def verified(
     seeds: int = 3,
 ) -> list[Verdict]:
     """The proof of one component in ``built``: the runs ``again`` are new, the others are those of ``tiny_proof``."""
-    request = BuildRequest(components=(component,))
+    request = BuildRequest((component,), tuned=usual_schedules())
     todo = list(cases(load_plugins().components()[component](), preset("tiny"), seeds))
     shutil.copytree(tiny_proof.kept, folder, ignore=shutil.ignore_patterns(*again))
     files = [folder / "inputs" / f"{case.key}.npz" for case in todo]
@@ -129,8 +132,8 @@ def says(done: Completed, component: str, output: str, stage: str) -> None:
 UNPERMUTED = '''
     """grid_sampler_2d as TVM 0.27 converts it: the grid is handed on as it is."""
 
-    import sam3port.port.converters.grid_sampler_2d as ours
-    from sam3port.port.converter import Converter, arguments
+    import sam3port.compiler.importing.converters.grid_sampler_2d as ours
+    from sam3port.compiler.importing.converter import Converter, arguments
 
 
     def convert(node, importer):
@@ -220,7 +223,7 @@ def one_weight_changed(file: Path, name: str) -> None:
 
 def test_every_weight_counts(tiny_proof: TinyProof, tmp_path: Path) -> None:
     """One number of any tensor. The library runs in this process: a new one for each weight would take a minute."""
-    request = BuildRequest(components=(SMALL,))
+    request = BuildRequest((SMALL,), tuned=usual_schedules())
     component = request.component(SMALL)
     todo = list(cases(component, preset("tiny"), 1))[:1]
     shutil.copytree(tiny_proof.kept, tmp_path / "runs")

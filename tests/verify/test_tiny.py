@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from sam3port.compiler.stage import ORDER
 from sam3port.model.preset import preset
 from sam3port.plugins import load_plugins
-from sam3port.port.stage import ORDER
 from sam3port.verify.report import JSON, MARKDOWN, PLOT
 from tests.verify.conftest import TinyProof
 

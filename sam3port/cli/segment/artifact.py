@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import sam3port
+from sam3port.cache.places import cache_root, not_writable
 from sam3port.cli.console import messages
 from sam3port.errors import UsageError
 from sam3port.model.demo_weights import KNOWN, demo_weights
-from sam3port.upstream.places import cache_root, not_writable
 
 PRESET: Final = "tiny"
 _FOLDER: Final = "artifacts"
@@ -42,11 +42,12 @@ def own_artifact() -> Path:
 
 
 def _build(folder: Path) -> None:
-    from sam3port.cli.build_progress import show
-    from sam3port.port.artifact import build_artifact
-    from sam3port.port.build import default_store
-    from sam3port.port.entries import linked_components
-    from sam3port.port.request import BuildRequest
+    from sam3port.build.artifact import build_artifact
+    from sam3port.build.components import default_store
+    from sam3port.build.request import BuildRequest
+    from sam3port.cli.build.progress import show
+    from sam3port.compiler.entries import linked_components
+    from sam3port.tuning.sources import usual_schedules
 
     messages().print(
         f"no --artifact is given: building the demo's model, once, in about a minute; it knows {KNOWN}",
@@ -54,7 +55,8 @@ def _build(folder: Path) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    request = BuildRequest(linked_components(), preset=PRESET, seed=None, checkpoint=demo_weights(PRESET))
+    weights = demo_weights(PRESET)
+    request = BuildRequest(linked_components(), PRESET, seed=None, checkpoint=weights, tuned=usual_schedules())
     with show(request, linked=True) as progress:
         build_artifact(request, folder, progress, store=default_store())
 

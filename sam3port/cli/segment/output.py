@@ -114,7 +114,7 @@ class Output:
 
     @staticmethod
     def _new_masks(folder: Path) -> contextlib.AbstractContextManager[Path]:
-        from sam3port.port.folder import put_in_place
+        from sam3port.build.folder import put_in_place
 
         return put_in_place(folder)
 

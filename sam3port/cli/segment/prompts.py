@@ -13,10 +13,10 @@ from sam3port.errors import UsageError
 if TYPE_CHECKING:
     import click
 
-    from sam3port.components.component import Capacity
+    from sam3port.artifact.interface import Capacity
+    from sam3port.artifact.manifest import Manifest
     from sam3port.runtime.encoded import EncodedImage
     from sam3port.runtime.everything import Grid
-    from sam3port.runtime.manifest import Manifest
     from sam3port.runtime.model import Model
     from sam3port.runtime.picture import Pixels
     from sam3port.runtime.result import Clicked, Result

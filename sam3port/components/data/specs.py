@@ -2,7 +2,7 @@
 
 A component's outputs are wired to the next one's inputs by name. The only thing done between components is to put the
 prompt together: ``prompt`` is ``text_features`` and ``geometry_features`` one after the other, ``prompt_mask`` is
-``text_mask`` and ``geometry_mask`` side by side (`sam3port.components.data.prompts.join`).
+``text_mask`` and ``geometry_mask`` side by side (`sam3port.artifact.prompts.join`).
 """
 
 from __future__ import annotations

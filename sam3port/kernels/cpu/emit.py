@@ -31,7 +31,7 @@ Parameter = tuple[str, Sequence[Dim]] | tuple[str, Sequence[Dim], str]
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """What a kernel says about itself, for `sam3port.port.explain`."""
+    """What a kernel says about itself, for `sam3port.inspect.explain`."""
 
     name: str
     schedule: str

@@ -10,10 +10,10 @@ from typing import Final
 
 import filelock
 
+from sam3port.artifact.hashes import Hashes, sha256
+from sam3port.cache.places import cache_root, not_writable
 from sam3port.errors import UsageError
 from sam3port.model.checkpoints.errors import CheckpointError
-from sam3port.runtime.hashes import Hashes, sha256
-from sam3port.upstream.places import cache_root, not_writable
 
 PREFIX: Final = "hf:"
 _NAME: Final = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w.-]+))?(/(?P<file>[\w./-]+))?")

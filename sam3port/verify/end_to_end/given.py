@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
-    from sam3port.port.request import BuildRequest
-    from sam3port.runtime.manifest import Manifest
+    from sam3port.artifact.manifest import Manifest
+    from sam3port.build.request import BuildRequest
 
 
 def request_of(
@@ -36,10 +36,10 @@ def request_of(
         UsageError: there is no artifact, or it is of something else than what is asked for, or of a checkpoint that
             is not given.
     """
+    from sam3port.artifact.manifest import read
+    from sam3port.build.fitting import fitted
+    from sam3port.build.request import BuildRequest
     from sam3port.model.preset import preset
-    from sam3port.port.request import BuildRequest
-    from sam3port.port.weights import fitted
-    from sam3port.runtime.manifest import read
 
     manifest = read(folder)
     built: dict[str, Any] = {
@@ -86,7 +86,7 @@ def _own_weights(manifest: Manifest) -> Path | None:
 
 
 def _same_weights(folder: Path, manifest: Manifest, request: BuildRequest) -> None:
-    from sam3port.port.keys import weights_identity
+    from sam3port.build.keys import weights_identity
 
     built_from = manifest.weights.get("checkpoint")
     if (request.checkpoint is None) != (built_from is None):
@@ -105,9 +105,9 @@ def _same_weights(folder: Path, manifest: Manifest, request: BuildRequest) -> No
 
 
 def _same_upstream(folder: Path, manifest: Manifest, request: BuildRequest) -> None:
+    from sam3port.build.keys import upstream_identity
     from sam3port.patching.install import make_plan
     from sam3port.plugins import switched_off
-    from sam3port.port.keys import upstream_identity
     from sam3port.upstream.source import ensure
 
     ensure(request.upstream)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3port.components.component import Capacity
+from sam3port.artifact.interface import Capacity
 from sam3port.errors import UsageError
 from sam3port.model.preset import Traits
 from sam3port.verify.end_to_end.photographs import Photograph

@@ -22,7 +22,7 @@ from sam3port.verify.end_to_end.sides import MODULES, Side
 from sam3port.verify.runs import Failure, Outcome, Processes, Unwatched, Watcher
 
 if TYPE_CHECKING:
-    from sam3port.port.request import BuildRequest
+    from sam3port.build.request import BuildRequest
 
 
 @dataclass

@@ -24,8 +24,8 @@ from sam3port.verify.end_to_end.threshold import Threshold, between
 
 def main() -> None:
     """Computes what the request names (see `sam3port.verify.runs`)."""
+    from sam3port.build.request import BuildRequest
     from sam3port.patching.install import install
-    from sam3port.port.request import BuildRequest
     from sam3port.verify.run_torch import not_portability
 
     child = Child()

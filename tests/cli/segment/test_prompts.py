@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from sam3port.artifact.interface import Capacity
 from sam3port.cli.main import main
 from sam3port.cli.segment.prompts import Prompt, example, read_labels
-from sam3port.components.component import Capacity
 from sam3port.errors import UsageError
 
 

@@ -67,8 +67,8 @@ def test_only_what_is_dropped_and_the_scores_differ_from_sam_3(tiny: Any, three_
 
 def _exported(component: Component, model: Any, sizes: Preset) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Outputs of upstream and of the exported program."""
-    from sam3port.port.declared import check_program
-    from sam3port.port.export import export_module
+    from sam3port.compiler.declared import check_program
+    from sam3port.compiler.export import export_module
 
     module = component.module(model, sizes).eval()
     example = component.example(sizes, 3)

@@ -1,0 +1,1 @@
+"""An exported program as a Relax module: decomposed, then converted operator by operator."""

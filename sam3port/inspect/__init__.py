@@ -1,0 +1,1 @@
+"""What people look at to understand a build: operators, matched kernels, programs as text."""

@@ -1,1 +1,0 @@
-"""The stages that take a component from upstream's source to a compiled library, and the link to one artifact."""
