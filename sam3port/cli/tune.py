@@ -175,7 +175,7 @@ def _search(
     import importlib.metadata
 
     from sam3port.cli.tune_progress import show
-    from sam3port.kernels.cpu.vector_unit import vector_unit
+    from sam3port.kernels.cpu.formats.vector_unit import vector_unit
     from sam3port.machine.cpus import configure_threads
     from sam3port.port.keys import kernels_identity
     from sam3port.tuning.measure import Meter

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sam3port.kernels.cpu.workloads import Workload
+from sam3port.kernels.cpu.workloads.workload import Workload
 
 
 @dataclass

@@ -11,7 +11,7 @@ import tvm
 from tvm import relax
 
 from sam3port.errors import Sam3PortError
-from sam3port.kernels.naming import named_by_content
+from sam3port.kernels.common.naming import named_by_content
 from sam3port.port import objects
 from sam3port.port.compile import Compiled, compile_kernels, compile_library
 from sam3port.port.objects import Objects

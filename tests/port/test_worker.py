@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sam3port.kernels.naming import named_by_content
+from sam3port.kernels.common.naming import named_by_content
 from sam3port.port import ir
 from sam3port.port.request import BuildRequest
 from sam3port.port.stage import KERNELS, LIBRARY, OPTIMISED, Stage

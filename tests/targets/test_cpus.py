@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from sam3port.errors import UsageError
-from sam3port.kernels.cpu.vector_unit import vector_unit
+from sam3port.kernels.cpu.formats.vector_unit import vector_unit
 from sam3port.port.stage import OBJECTS, RECORD
 from sam3port.targets.cpu import CpuTarget
 from sam3port.upstream.source import Upstream

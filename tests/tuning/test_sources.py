@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from sam3port.errors import UsageError
-from sam3port.kernels.cpu.schedules import ProductSchedule
-from sam3port.kernels.cpu.tuned import TunedSchedules, schedule_of
-from sam3port.kernels.cpu.vector_unit import VectorUnit
-from sam3port.kernels.cpu.workloads import LinearWork
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule
+from sam3port.kernels.cpu.workloads.tuned import TunedSchedules, schedule_of
+from sam3port.kernels.cpu.workloads.workload import LinearWork
 from sam3port.patching.install import make_plan
 from sam3port.port.keys import stage_keys
 from sam3port.port.request import BuildRequest
