@@ -12,7 +12,7 @@ import tvm
 from tvm import relax
 from tvm.target import Target
 
-from sam3port.kernels.cpu import emit
+from sam3port.kernels.cpu.codegen import emit
 from tests import compiled as memory
 from tests.compiled import VARIABLE, compiled, identity, library
 

@@ -39,8 +39,8 @@ def limit_kernels(threads: int, target: Any = None) -> dict[str, LimitKernel]:
     """
     import tvm
 
-    from sam3port.kernels.cpu.register_loops import SUMS, multiply_add, multiply_add_pairs
-    from sam3port.kernels.cpu.vector_unit import vector_unit
+    from sam3port.kernels.cpu.formats.register_loops import SUMS, multiply_add, multiply_add_pairs
+    from sam3port.kernels.cpu.formats.vector_unit import vector_unit
     from sam3port.machine.cpus import configure_threads
     from sam3port.targets.host import host_target
 
@@ -72,8 +72,8 @@ def limit_kernels(threads: int, target: Any = None) -> dict[str, LimitKernel]:
 
 def _read(threads: int, lanes: int) -> Any:
     """Adds up a large array, each thread its own part."""
-    from sam3port.kernels.cpu import emit
-    from sam3port.kernels.cpu.register_loops import SUMS
+    from sam3port.kernels.cpu.codegen import emit
+    from sam3port.kernels.cpu.formats.register_loops import SUMS
 
     step = SUMS * lanes
     steps = _FLOATS // (threads * step)

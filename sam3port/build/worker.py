@@ -226,7 +226,7 @@ def _tuned(module: Any) -> str:
     """How many of its kernels have schedules that were measured."""
     from tvm import tirx
 
-    from sam3port.kernels.cpu.tuned import TUNED
+    from sam3port.kernels.cpu.workloads.tuned import TUNED
 
     kernels = [f for _, f in module.functions_items() if isinstance(f, tirx.PrimFunc) and "sam3port.kernel" in f.attrs]
     tuned = sum(TUNED in kernel.attrs for kernel in kernels)

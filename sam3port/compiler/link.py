@@ -94,7 +94,7 @@ class _Linker:
         """What it calls under the same names: equal kernels have equal ones, and are shared."""
         from tvm import relax
 
-        from sam3port.kernels.renaming import renamed
+        from sam3port.kernels.common.rewriting import renamed
 
         names = {}
         for variable, function in sorted(module.functions_items(), key=lambda item: str(item[0].name_hint)):
@@ -109,7 +109,7 @@ class _Linker:
         """A concatenation, by the target's own pipeline."""
         from tvm import relax
 
-        from sam3port.kernels.naming import named_by_content
+        from sam3port.kernels.common.naming import named_by_content
 
         if join.name in self._functions:
             return

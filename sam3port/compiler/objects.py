@@ -48,7 +48,7 @@ class Objects:
         """The object file of each of ``kernels``, compiled unless that was done before.
 
         Args:
-            kernels: functions by their names, which say what they are: `sam3port.kernels.naming.name_of`.
+            kernels: functions by their names, which say what they are: `sam3port.kernels.common.naming.name_of`.
             report: is told how far it is.
             backwards: the last one first, so that two processes can share the work.
 

@@ -21,11 +21,11 @@ def optimise(module: Any, target: BuildTarget) -> Any:
         target: its pipeline does the work. One that does not lift the weights' preparation itself has it lifted here.
 
     Returns:
-        Its kernels have names that say what they are, as `sam3port.kernels.naming.name_of` makes them.
+        Its kernels have names that say what they are, as `sam3port.kernels.common.naming.name_of` makes them.
     """
     from tvm import relax
 
-    from sam3port.kernels.naming import named_by_content
+    from sam3port.kernels.common.naming import named_by_content
 
     module = target.optimise(module)
     if TRANSFORM not in {variable.name_hint for variable in module.get_global_vars()}:

@@ -19,7 +19,7 @@ def outline(module: tvm.IRModule, entries: list[str]) -> tuple[tvm.IRModule, dic
     """``module`` with calls of kernels by name alone, and these kernels by their names.
 
     Args:
-        module: optimised; its kernels' names say what they are, by `sam3port.kernels.naming.named_by_content`.
+        module: optimised; its kernels' names say what they are, by `sam3port.kernels.common.naming.named_by_content`.
         entries: the Relax functions that are kept.
 
     Returns:

@@ -141,7 +141,7 @@ def kept_file(processor: Processor) -> Path:
     import sam3port
 
     folder = Path(sam3port.__file__).parent
-    sources = [folder / "kernels" / "cpu" / "register_loops.py", folder / "targets" / "measure_rates.py"]
+    sources = [folder / "kernels" / "cpu" / "formats" / "register_loops.py", folder / "targets" / "measure_rates.py"]
     digest = hashlib.sha256(repr((processor, importlib.metadata.version("apache-tvm"))).encode())
     digest.update(repr(sorted(processor.features or ())).encode())
     for source in sources:

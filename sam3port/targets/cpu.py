@@ -64,7 +64,7 @@ class CpuTarget(BuildTarget):
             said.append(f"how fast this CPU's instructions are cannot be measured ({rates.problem}); {instead}")
         if self.dtype != "bfloat16":
             return said
-        from sam3port.kernels.cpu.vector_unit import vector_unit
+        from sam3port.kernels.cpu.formats.vector_unit import vector_unit
 
         target = self.target()
         if vector_unit(target, self.dtype).dot:

@@ -11,9 +11,11 @@ class GpuTarget(BuildTarget):
     """Compiles without the device. Weights are prepared by this machine's CPU."""
 
     def optimise(self, module: Any) -> Any:
+        from sam3port.kernels.cpu.default_schedule import default_schedule
         from sam3port.kernels.gpu.pipeline import optimise
 
-        return optimise(module, self.target(), self.host())
+        host = self.host()
+        return optimise(module, self.target(), host, default_schedule(host))
 
 
 def device_modules(executable: Any, kind: str) -> list[Any]:

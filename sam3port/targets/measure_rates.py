@@ -76,7 +76,7 @@ def _prepared(target: Any, kind: str, bits: int, feature: str) -> Callable[[], f
     """The loop, compiled: a call runs it once and returns 10^9 operations a second."""
     import tvm
 
-    from sam3port.kernels.cpu.register_loops import SUMS, multiply_add, multiply_add_bytes, multiply_add_pairs
+    from sam3port.kernels.cpu.formats.register_loops import SUMS, multiply_add, multiply_add_bytes, multiply_add_pairs
 
     lanes = bits // 32
     if kind == "float32":

@@ -12,8 +12,8 @@ def main() -> None:
     """Prints one line; an instruction that is not there is the end of the process."""
     import tvm
 
-    from sam3port.kernels.cpu.gemm import linear_func, pack_weight
-    from sam3port.kernels.cpu.vector_unit import vector_unit
+    from sam3port.kernels.cpu.formats.vector_unit import vector_unit
+    from sam3port.kernels.cpu.products.gemm import linear_func, pack_weight
     from sam3port.targets.host import host_target
 
     target = host_target()

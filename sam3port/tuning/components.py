@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sam3port.kernels.cpu.workloads import Workload
+from sam3port.kernels.cpu.workloads.workload import Workload
 
 
 @dataclass

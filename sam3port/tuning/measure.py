@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from sam3port.children import started_by_libraries
-from sam3port.kernels.cpu.schedules import Schedule
-from sam3port.kernels.cpu.vector_unit import VectorUnit
-from sam3port.kernels.cpu.workloads import Workload
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.scheduling.schedules import Schedule
+from sam3port.kernels.cpu.workloads.workload import Workload
 from sam3port.tuning import duel
 from sam3port.tuning.devices import Devices
 from sam3port.tuning.interrupts import interrupts_wait

@@ -41,7 +41,7 @@ class Machine:
         Raises:
             UsageError: the target is no CPU that LLVM compiles for.
         """
-        from sam3port.kernels.cpu.vector_unit import vector_unit
+        from sam3port.kernels.cpu.formats.vector_unit import vector_unit
 
         unit = vector_unit(target)
         return Machine(str(target.attrs.get("mcpu", "generic")), unit.lanes, unit.registers, unit.cores)
@@ -71,7 +71,7 @@ class Record:
     workload: str
     machine: Machine
     schedule: Mapping[str, int]
-    """The fields of a `sam3port.kernels.cpu.schedules.Schedule`."""
+    """The fields of a `sam3port.kernels.cpu.scheduling.schedules.Schedule`."""
     seconds: float | None = None
     """Median of a call; None: the kernel could not be built or run, see `problem`."""
     default_seconds: float | None = None

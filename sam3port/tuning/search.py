@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sam3port.kernels.cpu.schedules import Schedule
-from sam3port.kernels.cpu.vector_unit import VectorUnit
-from sam3port.kernels.cpu.workloads import Workload
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.scheduling.schedules import Schedule
+from sam3port.kernels.cpu.workloads.workload import Workload
 from sam3port.tuning.measure import Meter, Result
 from sam3port.tuning.record import Kind, Machine, Record
 

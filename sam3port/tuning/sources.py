@@ -14,9 +14,9 @@ from sam3port.tuning.database import Database
 from sam3port.tuning.record import Machine, TunedSchedule
 
 if TYPE_CHECKING:
-    from sam3port.kernels.cpu.tuned import TunedSchedules
+    from sam3port.kernels.cpu.workloads.tuned import TunedSchedules
 
-SHIPPED: Final = Path(sam3port.__file__).parent / "kernels" / "cpu" / "records"
+SHIPPED: Final = Path(sam3port.__file__).parent / "kernels" / "cpu" / "workloads" / "records"
 SHIPPED_LABEL: Final = "shipped"
 USER_LABEL: Final = "your database"
 
@@ -80,6 +80,6 @@ def fitting(schedules: Iterable[TunedSchedule], machine: Machine) -> dict[str, T
 
 def for_kernels(fits: Mapping[str, TunedSchedule]) -> TunedSchedules:
     """As the kernels take them."""
-    from sam3port.kernels.cpu.tuned import TunedSchedules
+    from sam3port.kernels.cpu.workloads.tuned import TunedSchedules
 
     return TunedSchedules({key: each.schedule for key, each in fits.items() if each.better})

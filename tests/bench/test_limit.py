@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from sam3port.bench import limit
-from sam3port.kernels.cpu.register_loops import SUMS
+from sam3port.kernels.cpu.formats.register_loops import SUMS
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_reading_reads_every_number(threads: int) -> None:
     import tvm
 
-    from sam3port.kernels.cpu.vector_unit import vector_unit
+    from sam3port.kernels.cpu.formats.vector_unit import vector_unit
     from sam3port.machine.cpus import configure_threads
     from sam3port.targets.host import host_target
 

@@ -18,8 +18,8 @@ import pytest
 
 from sam3port.compiler.stage import FILES, ORDER, Stage
 from sam3port.upstream.source import Upstream
+from tests.build import plugin
 from tests.conftest import RunPython, clean_environment
-from tests.port import plugin
 
 NAME = "rows"
 

@@ -9,7 +9,7 @@ from sam3port.build.request import BuildRequest
 from sam3port.build.worker import work
 from sam3port.compiler import ir
 from sam3port.compiler.stage import KERNELS, LIBRARY, OPTIMISED, Stage
-from sam3port.kernels.naming import named_by_content
+from sam3port.kernels.common.naming import named_by_content
 from sam3port.upstream.source import Upstream
 from tests.compiler.importing.functions import small
 

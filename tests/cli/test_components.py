@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 from sam3port.plugins import load_plugins
+from tests.build import plugin
 from tests.cli.conftest import Program
-from tests.port import plugin
 
 
 def test_all_of_them_are_listed(sam3port: Program) -> None:

@@ -17,7 +17,7 @@ from sam3port.compiler.objects import Objects
 from sam3port.compiler.outline import outline
 from sam3port.compiler.stage import CALLS, KERNELS, LIBRARY
 from sam3port.errors import Sam3PortError
-from sam3port.kernels.naming import named_by_content
+from sam3port.kernels.common.naming import named_by_content
 from sam3port.targets.cpu import CpuTarget
 from tests.compiler.importing.functions import ROWS, expected, small
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sam3port.plugins import load_plugins
+from tests.build import plugin
 from tests.conftest import clean_environment
-from tests.port import plugin
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = "tests/verify/test_tiny.py"

@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 import tvm
 
-from sam3port.kernels.cpu import convolution, gemm, normalisation
-from sam3port.kernels.cpu.attention import AttentionSpec, attention_func
-from sam3port.kernels.cpu.channel_norm import channel_norm_func
-from sam3port.kernels.cpu.depthwise import DepthwiseSpec, depthwise_func
-from sam3port.kernels.cpu.matmul import matmul_func
-from sam3port.kernels.cpu.narrow_mlp import narrow_mlp_func
-from sam3port.kernels.cpu.roi_align import RoiAlignSpec, roi_align_func
-from sam3port.kernels.cpu.schedules import linear_schedule
-from sam3port.kernels.cpu.transposed_convolution import transposed_convolution_func
-from sam3port.kernels.cpu.vector_unit import VectorUnit
+from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.convolutions import convolution
+from sam3port.kernels.cpu.convolutions.depthwise import DepthwiseSpec, depthwise_func
+from sam3port.kernels.cpu.convolutions.transposed_convolution import transposed_convolution_func
+from sam3port.kernels.cpu.elementwise import normalisation
+from sam3port.kernels.cpu.elementwise.channel_norm import channel_norm_func
+from sam3port.kernels.cpu.elementwise.roi_align import RoiAlignSpec, roi_align_func
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.products import gemm
+from sam3port.kernels.cpu.products.matmul import matmul_func
+from sam3port.kernels.cpu.products.narrow_mlp import narrow_mlp_func
+from sam3port.kernels.cpu.scheduling.schedules import linear_schedule
 from tests.compiled import library
 from tests.kernels.running import HOST, UNIT, Array, random
 from tests.kernels.stand_in import PAIRED, WIDENED

@@ -68,7 +68,7 @@ def generated(programs: Mapping[str, Path], where: Iterable[tuple[str, str]] = E
 def _names(module: Any) -> Iterator[str]:
     from tvm import tirx
 
-    from sam3port.kernels.naming import name_of
+    from sam3port.kernels.common.naming import name_of
 
     for variable, function in module.functions_items():
         if isinstance(function, tirx.PrimFunc):

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from sam3port.kernels.cpu.convolution import ConvolutionSpec
+from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec
 from tests.kernels.running import Array
 
 Dtype = Any

@@ -11,7 +11,7 @@ import tvm
 from tvm import relax
 from tvm.target import Target
 
-from sam3port.kernels.cpu.vector_unit import VectorUnit, vector_unit
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit, vector_unit
 from sam3port.targets.host import host_target
 from tests.compiled import compiled
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from sam3port.kernels.cpu import bfloat16, dot
-from sam3port.kernels.cpu.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats import bfloat16, dot
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
 from tests.kernels.running import UNIT
 
 WIDENED: VectorUnit = replace(UNIT, dtype="bfloat16", dot="")
@@ -57,7 +57,7 @@ define linkonce_odr hidden {floats} @{dot.name(lanes)}({floats} %sums, {words} %
 
 
 def rounding_in_llvm(lanes: int) -> str:
-    """As `sam3port.kernels.cpu.bfloat16.rounded_bits`: to the nearest, ties to even; NaN stays NaN."""
+    """As `sam3port.kernels.cpu.formats.bfloat16.rounded_bits`: to the nearest, ties to even; NaN stays NaN."""
 
     def vector(element: str, count: int = lanes) -> str:
         return f"<{count} x {element}>"

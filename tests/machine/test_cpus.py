@@ -17,7 +17,7 @@ from tests.conftest import clean_environment
 PROGRAM = """
 import json, os, sys, threading, warnings
 import tvm
-from sam3port.kernels.cpu.register_loops import multiply_add
+from sam3port.kernels.cpu.formats.register_loops import multiply_add
 from sam3port.machine.cpus import configure_threads
 warnings.simplefilter("error")
 asked = json.loads(sys.argv[1])

@@ -14,7 +14,7 @@ import tvm
 from tvm.target import Target, codegen
 
 from sam3port import children
-from sam3port.kernels.cpu.register_loops import SUMS, multiply_add, multiply_add_bytes, multiply_add_pairs
+from sam3port.kernels.cpu.formats.register_loops import SUMS, multiply_add, multiply_add_bytes, multiply_add_pairs
 from sam3port.machine import rates
 from sam3port.machine.features import known_features
 from sam3port.machine.processor import Processor, described, running
@@ -22,7 +22,7 @@ from sam3port.machine.rates import KNOWN, MEASURED, Rates, kept_file, rates_of
 from sam3port.targets import measure_rates
 from sam3port.targets.cpu import CpuTarget
 from sam3port.targets.host import plain_host_target
-from tests.kernels.test_vector_unit import assembly
+from tests.kernels.cpu.formats.test_vector_unit import assembly
 from tests.machine.recorded import MACHINES, text
 
 EMERALD = Rates({256: 100, 512: 209}, {512: 93}, {512: 630}, MEASURED)

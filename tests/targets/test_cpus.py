@@ -12,7 +12,7 @@ import pytest
 
 from sam3port.compiler.stage import OBJECTS, RECORD
 from sam3port.errors import UsageError
-from sam3port.kernels.cpu.vector_unit import vector_unit
+from sam3port.kernels.cpu.formats.vector_unit import vector_unit
 from sam3port.targets.cpu import CpuTarget
 from sam3port.upstream.source import Upstream
 from tests.cli.conftest import call

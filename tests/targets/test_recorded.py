@@ -11,14 +11,14 @@ from tvm.target import codegen
 from sam3port.build.runner import Compiled
 from sam3port.compiler.errors import InputError
 from sam3port.errors import UsageError
-from sam3port.kernels.cpu import gemm
-from sam3port.kernels.cpu.vector_unit import vector_unit
+from sam3port.kernels.cpu.formats.vector_unit import vector_unit
+from sam3port.kernels.cpu.products import gemm
 from sam3port.machine.features import known_features, relevant
 from sam3port.machine.processor import VARIABLE, described, running
 from sam3port.targets.cpu import CpuTarget
 from sam3port.upstream.source import Upstream
 from tests.cli.conftest import call
-from tests.kernels.test_vector_unit import assembly
+from tests.kernels.cpu.formats.test_vector_unit import assembly
 from tests.machine.recorded import FOLDER, MACHINES, text
 
 

@@ -18,7 +18,7 @@ import tvm_ffi
 from tvm import s_tir
 
 from sam3port.errors import UsageError
-from sam3port.kernels.cpu.workloads import LinearWork
+from sam3port.kernels.cpu.workloads.workload import LinearWork
 from sam3port.tuning.devices import Devices, find_devices
 from sam3port.tuning.measure import Meter
 from tests.conftest import clean_environment

@@ -11,10 +11,10 @@ from sam3port.build.keys import stage_keys
 from sam3port.build.request import BuildRequest
 from sam3port.compiler.stage import ORDER, Stage
 from sam3port.errors import UsageError
-from sam3port.kernels.cpu.schedules import ProductSchedule
-from sam3port.kernels.cpu.tuned import TunedSchedules, schedule_of
-from sam3port.kernels.cpu.vector_unit import VectorUnit
-from sam3port.kernels.cpu.workloads import LinearWork
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule
+from sam3port.kernels.cpu.workloads.tuned import TunedSchedules, schedule_of
+from sam3port.kernels.cpu.workloads.workload import LinearWork
 from sam3port.patching.install import make_plan
 from sam3port.tuning import sources
 from sam3port.tuning.database import Database

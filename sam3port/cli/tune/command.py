@@ -178,7 +178,7 @@ def _search(
 
     from sam3port.build.keys import kernels_identity
     from sam3port.cli.tune.progress import show
-    from sam3port.kernels.cpu.vector_unit import vector_unit
+    from sam3port.kernels.cpu.formats.vector_unit import vector_unit
     from sam3port.machine.cpus import configure_threads
     from sam3port.tuning.measure import Meter
     from sam3port.tuning.record import Machine

@@ -92,8 +92,8 @@ def print_table(found: Found) -> None:
 
 
 def _cells(work: Work, record: Record) -> tuple[str, ...]:
-    from sam3port.kernels.cpu.tuned import schedule_of
-    from sam3port.kernels.cpu.workloads import described
+    from sam3port.kernels.cpu.workloads.tuned import schedule_of
+    from sam3port.kernels.cpu.workloads.workload import described
 
     schedule = schedule_of(record.schedule)
     said = "the default" if not record.tuned or schedule is None else described(schedule)

@@ -20,8 +20,8 @@ from tvm.s_tir.schedule import ScheduleError
 from tvm.sym import Analyzer
 from tvm.target import Target
 
-from sam3port.kernels.cpu.vector_math import expand_math, is_expensive
-from sam3port.kernels.cpu.vector_unit import VectorUnit, vector_unit
+from sam3port.kernels.cpu.codegen.vector_math import expand_math, is_expensive
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit, vector_unit
 
 _PARALLEL_FROM = 1 << 14
 """Elements below which waking other threads takes longer than the work."""

@@ -9,19 +9,20 @@ import tvm
 from tvm import relax
 from tvm.target import Target
 
+from sam3port.kernels.common.graph import Emit, Graph, Var
+from sam3port.kernels.common.rewriting import rewritten
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit, vector_unit
 from sam3port.kernels.cpu.patterns.attention import match_attention
 from sam3port.kernels.cpu.patterns.channel_norm import match_channel_norm
 from sam3port.kernels.cpu.patterns.convolution import match_convolution, match_transposed_convolution
 from sam3port.kernels.cpu.patterns.depthwise import match_depthwise
-from sam3port.kernels.cpu.patterns.graph import Emit, Graph, Replacement, Var
 from sam3port.kernels.cpu.patterns.linear import match_linear
 from sam3port.kernels.cpu.patterns.narrow_mlp import match_narrow_mlp
 from sam3port.kernels.cpu.patterns.normalisation import match_normalisation
 from sam3port.kernels.cpu.patterns.product import match_product
+from sam3port.kernels.cpu.patterns.replacement import Replacement
 from sam3port.kernels.cpu.patterns.roi_align import match_roi_align
-from sam3port.kernels.cpu.rewrite import rewritten
-from sam3port.kernels.cpu.tuned import UNTUNED, TunedSchedules
-from sam3port.kernels.cpu.vector_unit import VectorUnit, vector_unit
+from sam3port.kernels.cpu.workloads.tuned import UNTUNED, TunedSchedules
 
 Matcher = Callable[[Graph, Var, VectorUnit, TunedSchedules], Replacement | None]
 

@@ -10,13 +10,13 @@ import tvm
 from tvm import relax
 from tvm.target import Target
 
+from sam3port.kernels.common.legalise import LEGALISATIONS
+from sam3port.kernels.common.unread import leave_out_unread
 from sam3port.kernels.cpu.default_schedule import default_schedule
 from sam3port.kernels.cpu.dispatch import dispatch, find
-from sam3port.kernels.cpu.legalise import LEGALISATIONS
-from sam3port.kernels.cpu.tuned import TUNED, UNTUNED, TunedSchedules
-from sam3port.kernels.cpu.unread import leave_out_unread
-from sam3port.kernels.cpu.vector_unit import vector_unit
-from sam3port.kernels.cpu.workloads import Workload
+from sam3port.kernels.cpu.formats.vector_unit import vector_unit
+from sam3port.kernels.cpu.workloads.tuned import TUNED, UNTUNED, TunedSchedules
+from sam3port.kernels.cpu.workloads.workload import Workload
 
 
 def optimise(

@@ -6,15 +6,14 @@ import tvm
 from tvm import relax
 from tvm.target import Target
 
-from sam3port.kernels.cpu.default_schedule import default_schedule
-from sam3port.kernels.cpu.legalise import LEGALISATIONS as LEGALISATIONS_OF_CONSTANTS
+from sam3port.kernels.common.legalise import LEGALISATIONS as LEGALISATIONS_OF_CONSTANTS
 from sam3port.kernels.gpu.launch import check_launches
 from sam3port.kernels.gpu.legalise import LEGALISATIONS
 from sam3port.kernels.gpu.schedule import schedule
 from sam3port.kernels.gpu.sides import merge, split
 
 
-def optimise(mod: tvm.IRModule, target: Target, host: Target) -> tvm.IRModule:
+def optimise(mod: tvm.IRModule, target: Target, host: Target, schedule_on_host: tvm.transform.Pass) -> tvm.IRModule:
     """Everything fused and scheduled: what runs on the GPU for it, what prepares weights for the machine that builds.
 
     Attention is computed as it is written, with all scores in memory: 16 x 5184 x 5184 float32, 1.7 GB, in a global
@@ -24,6 +23,7 @@ def optimise(mod: tvm.IRModule, target: Target, host: Target) -> tvm.IRModule:
         mod: Relax functions in dataflow form, as ``from_exported_program`` makes them.
         target: kind cuda or metal.
         host: an LLVM target that runs here.
+        schedule_on_host: a module pass that schedules what `host` computes.
 
     Returns:
         Its functions with the attribute ``num_input`` have got a ``<name>_transform_params`` beside them, for `host`,
@@ -54,7 +54,7 @@ def optimise(mod: tvm.IRModule, target: Target, host: Target) -> tvm.IRModule:
         )(on_device)
     check_launches(on_device, target)
     with host:
-        passes = [*_kernels(), default_schedule(host)]
+        passes = [*_kernels(), schedule_on_host]
         on_host = tvm.transform.Sequential(passes, name="sam3port.gpu.prepare")(on_host)
     return merge(on_device, on_host)
 

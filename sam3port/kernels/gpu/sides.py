@@ -7,7 +7,7 @@ from typing import Final
 import tvm
 from tvm import relax
 
-from sam3port.kernels.renaming import renamed
+from sam3port.kernels.common.rewriting import renamed
 
 _LIFTED: Final = "_transform_params"
 """How ``LiftTransformParams`` ends the names of its functions."""

@@ -8,15 +8,16 @@ from typing import Any, Literal
 
 from tvm import relax, tirx
 
-from sam3port.kernels.cpu.attention import AttentionSpec, Layout, Part, attention_func
-from sam3port.kernels.cpu.patterns import graph as g
-from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
-from sam3port.kernels.cpu.patterns.heads import heads_last_again, heads_last_before
+from sam3port.kernels.common import graph as g
+from sam3port.kernels.common.graph import Expr, Graph, Var
+from sam3port.kernels.common.heads import Layout, Part, heads_last_again, heads_last_before
+from sam3port.kernels.common.slices import part_of
+from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.patterns.replacement import Replacement, unit_for
 from sam3port.kernels.cpu.patterns.rotary import rotation_of
-from sam3port.kernels.cpu.patterns.slices import part_of
-from sam3port.kernels.cpu.tuned import TunedSchedules, marked
-from sam3port.kernels.cpu.vector_unit import VectorUnit
-from sam3port.kernels.cpu.workloads import attention_work
+from sam3port.kernels.cpu.workloads.tuned import TunedSchedules, marked
+from sam3port.kernels.cpu.workloads.workload import attention_work
 
 _HEADS_FIRST = [0, 2, 1, 3]
 
@@ -183,7 +184,7 @@ def _match_softmax(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedul
         scale=scale * q_scale * k_scale, layouts=layouts, empty_rows=empty_rows, rotary=table is not None,
         parts=(operands[0].part, operands[1].part, operands[2].part),
     )  # fmt: skip
-    unit = g.unit_for(first, g.unit_for(last, unit))
+    unit = unit_for(first, unit_for(last, unit))
     return _replacement(var if back is None else back, spec, operands, table, bias, unit, tuned)
 
 

@@ -8,18 +8,19 @@ from typing import Any
 from tvm import relax, tirx
 from tvm.ir.expr import GenericConst
 
-from sam3port.kernels.cpu import convolution as kernels
-from sam3port.kernels.cpu import winograd
-from sam3port.kernels.cpu.convolution import ConvolutionSpec
-from sam3port.kernels.cpu.operands import weight_dtype, words
-from sam3port.kernels.cpu.patterns import graph as g
-from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
+from sam3port.kernels.common import graph as g
+from sam3port.kernels.common.graph import Expr, Graph, Var
+from sam3port.kernels.cpu.convolutions import convolution as kernels
+from sam3port.kernels.cpu.convolutions import winograd
+from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec
+from sam3port.kernels.cpu.convolutions.transposed_convolution import piece_of_line, transposed_convolution_func
+from sam3port.kernels.cpu.formats.operands import weight_dtype, words
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
 from sam3port.kernels.cpu.patterns.linear import follow, linear_replacement, operands_of
-from sam3port.kernels.cpu.schedules import ProductSchedule
-from sam3port.kernels.cpu.transposed_convolution import piece_of_line, transposed_convolution_func
-from sam3port.kernels.cpu.tuned import TunedSchedules, marked
-from sam3port.kernels.cpu.vector_unit import VectorUnit
-from sam3port.kernels.cpu.workloads import ConvolutionWork, TransposedConvolutionWork
+from sam3port.kernels.cpu.patterns.replacement import Replacement
+from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule
+from sam3port.kernels.cpu.workloads.tuned import TunedSchedules, marked
+from sam3port.kernels.cpu.workloads.workload import ConvolutionWork, TransposedConvolutionWork
 
 
 def match_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:

@@ -8,14 +8,16 @@ from typing import Any
 from tvm import relax, tirx
 from tvm.ir.expr import GenericConst
 
-from sam3port.kernels.cpu import few_columns, gemm, operands
-from sam3port.kernels.cpu.patterns import graph as g
-from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
-from sam3port.kernels.cpu.row_order import RowOrder, row_order
-from sam3port.kernels.cpu.schedules import own_linear_schedule
-from sam3port.kernels.cpu.tuned import TunedSchedules, marked
-from sam3port.kernels.cpu.vector_unit import VectorUnit
-from sam3port.kernels.cpu.workloads import LinearWork
+from sam3port.kernels.common import graph as g
+from sam3port.kernels.common.graph import Expr, Graph, Var
+from sam3port.kernels.common.row_order import RowOrder, row_order
+from sam3port.kernels.cpu.formats import operands
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.patterns.replacement import Replacement, unit_for
+from sam3port.kernels.cpu.products import few_columns, gemm
+from sam3port.kernels.cpu.scheduling.schedules import own_linear_schedule
+from sam3port.kernels.cpu.workloads.tuned import TunedSchedules, marked
+from sam3port.kernels.cpu.workloads.workload import LinearWork
 
 ACTIVATIONS = {"relax.nn.relu": "relu", "relax.nn.gelu": "gelu", "relax.sigmoid": "sigmoid"}
 
@@ -161,7 +163,7 @@ def match_linear(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
     layer = layer_of(graph, var)
     if layer is None:
         return None
-    unit = g.unit_for(graph.call(var, "relax.matmul"), unit)
+    unit = unit_for(graph.call(var, "relax.matmul"), unit)
     rows, n, k = layer.rows, layer.n, layer.k
     source, read, bypassed = _before_rows_moved(graph, layer.x, k)
     chain = follow(graph, var, n, -1, rows_move=isinstance(rows, int))

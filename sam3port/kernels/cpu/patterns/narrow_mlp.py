@@ -6,12 +6,13 @@ from typing import Any
 
 from tvm import relax, tirx
 
-from sam3port.kernels.cpu.narrow_mlp import fits, narrow_mlp_func
-from sam3port.kernels.cpu.patterns import graph as g
-from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
+from sam3port.kernels.common import graph as g
+from sam3port.kernels.common.graph import Expr, Graph, Var
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
 from sam3port.kernels.cpu.patterns.linear import ACTIVATIONS, Layer, follow, layer_of, operands_of
-from sam3port.kernels.cpu.tuned import TunedSchedules
-from sam3port.kernels.cpu.vector_unit import VectorUnit
+from sam3port.kernels.cpu.patterns.replacement import Replacement
+from sam3port.kernels.cpu.products.narrow_mlp import fits, narrow_mlp_func
+from sam3port.kernels.cpu.workloads.tuned import TunedSchedules
 
 
 def match_narrow_mlp(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSchedules) -> Replacement | None:

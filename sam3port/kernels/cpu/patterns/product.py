@@ -6,13 +6,14 @@ from typing import Any
 
 from tvm import relax, tirx
 
-from sam3port.kernels.cpu import few_columns
-from sam3port.kernels.cpu.matmul import matmul_func
-from sam3port.kernels.cpu.patterns import graph as g
-from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
-from sam3port.kernels.cpu.tuned import TunedSchedules, marked
-from sam3port.kernels.cpu.vector_unit import VectorUnit
-from sam3port.kernels.cpu.workloads import MatmulWork
+from sam3port.kernels.common import graph as g
+from sam3port.kernels.common.graph import Expr, Graph, Var
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.patterns.replacement import Replacement, unit_for
+from sam3port.kernels.cpu.products import few_columns
+from sam3port.kernels.cpu.products.matmul import matmul_func
+from sam3port.kernels.cpu.workloads.tuned import TunedSchedules, marked
+from sam3port.kernels.cpu.workloads.workload import MatmulWork
 
 
 def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
@@ -20,7 +21,7 @@ def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedule
     call = graph.call(var, "relax.matmul")
     if call is None or not g.is_float32(*call.args, var):
         return None
-    unit = g.unit_for(call, unit)
+    unit = unit_for(call, unit)
     a, b = call.args
     a_shape, b_shape = g.shape_of(a), g.shape_of(b)
     if a_shape is None or b_shape is None or len(a_shape) < 2 or len(b_shape) < 2:

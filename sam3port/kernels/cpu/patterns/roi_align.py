@@ -6,11 +6,12 @@ from typing import Any
 
 from tvm import relax, tirx
 
-from sam3port.kernels.cpu.patterns import graph as g
-from sam3port.kernels.cpu.patterns.graph import Expr, Graph, Replacement, Var
-from sam3port.kernels.cpu.roi_align import RoiAlignSpec, roi_align_func
-from sam3port.kernels.cpu.tuned import TunedSchedules
-from sam3port.kernels.cpu.vector_unit import VectorUnit
+from sam3port.kernels.common import graph as g
+from sam3port.kernels.common.graph import Expr, Graph, Var
+from sam3port.kernels.cpu.elementwise.roi_align import RoiAlignSpec, roi_align_func
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.patterns.replacement import Replacement
+from sam3port.kernels.cpu.workloads.tuned import TunedSchedules
 
 
 def match_roi_align(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSchedules) -> Replacement | None:

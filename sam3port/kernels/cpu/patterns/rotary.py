@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from tvm import relax
 
-from sam3port.kernels.cpu.patterns import graph as g
-from sam3port.kernels.cpu.patterns.graph import Expr, Graph
-from sam3port.kernels.cpu.patterns.slices import behind_views, index_of
+from sam3port.kernels.common import graph as g
+from sam3port.kernels.common.graph import Expr, Graph
+from sam3port.kernels.common.slices import behind_views, index_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,392 @@
+"""Convolutions of NCHW images as products ``weight[features, K] @ patches[K, pixels]``.
+
+Here the weight is the left operand, packed once in panels of a few output features, and the vectors run along the
+pixels, which are contiguous in the output. A chunk of the patches of a panel of pixels is gathered for a block of
+features, in the nearest cache; a vector of pixels that lies in one row of the image is copied as a vector.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tvm import tirx
+
+from sam3port.kernels.cpu.codegen import emit, epilogue, lines
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter
+from sam3port.kernels.cpu.codegen.epilogue import Epilogue
+from sam3port.kernels.cpu.codegen.tasks import tasks
+from sam3port.kernels.cpu.formats import bfloat16, operands
+from sam3port.kernels.cpu.formats.register_tile import TileSums
+from sam3port.kernels.cpu.formats.vector_unit import RegisterTile, VectorUnit
+from sam3port.kernels.cpu.products.blocked import Block, Chunks, emit_block, even_chunks, window_panels
+from sam3port.kernels.cpu.products.product import write_tile
+from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule, convolution_schedule
+
+Element = Callable[..., Expr]
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionSpec:
+    """A convolution with one group. Only the batch may be symbolic."""
+
+    batch: Dim
+    channels: int
+    height: int
+    width: int
+    features: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """top, left, bottom, right"""
+    dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def depth(self) -> int:
+        return self.kernel[0] * self.kernel[1] * self.channels
+
+    def words(self, unit: VectorUnit) -> int:
+        """The depth in words (see `operands`): channels are paired, not positions of the kernel."""
+        words: int = operands.words(self.channels, unit)
+        return self.kernel[0] * self.kernel[1] * words
+
+    @property
+    def out_height(self) -> int:
+        span = self.dilation[0] * (self.kernel[0] - 1) + 1
+        return (self.height + self.padding[0] + self.padding[2] - span) // self.stride[0] + 1
+
+    @property
+    def out_width(self) -> int:
+        span = self.dilation[1] * (self.kernel[1] - 1) + 1
+        return (self.width + self.padding[1] + self.padding[3] - span) // self.stride[1] + 1
+
+    @property
+    def pixels(self) -> int:
+        return self.out_height * self.out_width
+
+
+def packed_rows_shape(rows: int, words: int, unit: VectorUnit, schedule: ProductSchedule | None = None) -> tuple[int]:
+    """Of a weight of that depth in words; its type is `operands.weight_dtype`."""
+    height = (schedule or convolution_schedule(rows, None, unit)).rows
+    return (emit.ceildiv(rows, height) * words * height,)
+
+
+def pack_convolution(
+    weight: npt.NDArray[np.float32], unit: VectorUnit, schedule: ProductSchedule | None = None
+) -> npt.NDArray[Any]:
+    """``weight[features, channels, kh, kw]`` in panels of features, on the host, as `pack_convolution_func`."""
+    features, channels, kh, kw = weight.shape
+    words = operands.host_words(weight.transpose(2, 3, 1, 0), 2, unit)
+    schedule = schedule or convolution_schedule(features, None, unit)
+    chunks = _chunks(schedule, operands.words(channels, unit), (kh, kw))
+    return pack_rows_on_host(words.reshape(-1, features), chunks, schedule)
+
+
+def pack_transposed(
+    weight: npt.NDArray[np.float32], unit: VectorUnit, schedule: ProductSchedule | None = None
+) -> npt.NDArray[Any]:
+    """``weight[channels, features, kh, kw]`` of a transposed convolution, as `pack_transposed_func`."""
+    channels, *rows = weight.shape
+    schedule = schedule or convolution_schedule(math.prod(rows), None, unit)
+    words = operands.host_words(weight.reshape(channels, -1), 0, unit)
+    return pack_rows_on_host(words, channel_chunks(schedule, len(words)), schedule)
+
+
+def pack_rows_on_host(flat: npt.NDArray[Any], chunks: Chunks, schedule: ProductSchedule) -> npt.NDArray[Any]:
+    """``flat[step, row]`` in panels of rows, chunk after chunk, see `packed_at`."""
+    depth, rows = flat.shape
+    height = schedule.rows
+    panels = emit.ceildiv(rows, height)
+    padded = np.zeros((depth, panels * height), flat.dtype)
+    padded[:, :rows] = flat
+    pieces = (padded[first : first + steps] for first, steps in chunks.known())
+    return np.concatenate([piece.reshape(len(piece), panels, height).transpose(1, 0, 2).ravel() for piece in pieces])
+
+
+def packed_at(rows: int, tile: RegisterTile, panel: Expr, first: Expr, steps: Dim, step: Expr) -> Expr:
+    """Where a panel's features of one step begin: chunk after chunk, in each the panels one after the other."""
+    return (first * emit.ceildiv(rows, tile.rows) + panel * steps + step) * tile.rows
+
+
+def pack_convolution_func(
+    features: int, channels: int, kernel: tuple[int, int], unit: VectorUnit, schedule: ProductSchedule | None = None
+) -> tirx.PrimFunc:
+    """``(weight[features, channels, kh, kw]) -> packed[chunk, panel, (y, x, channel), feature]``."""
+    kh, kw = kernel
+
+    words = operands.words(channels, unit)
+
+    def word(step: Expr, row: Expr, element: Element) -> Expr:
+        position = step // words
+
+        def of_channel(channel: Expr) -> Expr:
+            return element(row, row, channel, position // kw, position % kw)
+
+        return operands.weight_word(unit, channels, step % words, of_channel)
+
+    schedule = schedule or convolution_schedule(features, None, unit)
+    chunks = _chunks(schedule, words, kernel)
+    return _pack_func(features, kh * kw * words, chunks, (features, channels, kh, kw), word, unit, schedule)
+
+
+def pack_transposed_func(
+    channels: int, features: int, kernel: tuple[int, int], unit: VectorUnit, schedule: ProductSchedule | None = None
+) -> tirx.PrimFunc:
+    """``(weight[channels, features, kh, kw]) -> packed[chunk, panel, channel, (feature, y, x)]``."""
+    kh, kw = kernel
+
+    words = operands.words(channels, unit)
+
+    def word(step: Expr, row: Expr, element: Element) -> Expr:
+        def of_channel(channel: Expr) -> Expr:
+            return element(row, channel, row // (kh * kw), row // kw % kh, row % kw)
+
+        return operands.weight_word(unit, channels, step, of_channel)
+
+    schedule = schedule or convolution_schedule(features * kh * kw, None, unit)
+    chunks = channel_chunks(schedule, words)
+    return _pack_func(features * kh * kw, words, chunks, (channels, features, kh, kw), word, unit, schedule)
+
+
+def _pack_func(
+    rows: int,
+    words: int,
+    chunks: Chunks,
+    shape: tuple[int, ...],
+    word: Callable[[Expr, Expr, Element], Expr],
+    unit: VectorUnit,
+    schedule: ProductSchedule,
+) -> tirx.PrimFunc:
+    """``word(step, row, element)`` for every step and row; ``element(row, *index)`` is a number of the weight."""
+    tile = schedule.tile(unit.lanes, unit.step_dot)
+    height = tile.rows
+
+    def body(weight: Buffer, packed: Buffer) -> None:
+        def element(row: Expr, *index: Expr) -> Expr:
+            value = weight[index]
+            return tirx.if_then_else(row < rows, value, emit.constant(0.0)) if rows % height else value
+
+        with emit.parallel(emit.ceildiv(rows, height)) as panel, emit.serial(chunks.count) as chunk:
+            first, steps = chunks.bound(chunk)
+            with emit.serial(steps) as step, emit.serial(height) as i:
+                at = packed_at(rows, tile, panel, first, steps, step) + i
+                emit.store(packed, word(first + step, panel * height + i, element), [at])
+
+    kernel = emit.Kernel("pack weight", f"panels of {height} features")
+    packed_type = ("packed", packed_rows_shape(rows, words, unit, schedule), operands.weight_dtype(unit))
+    return emit.primfunc([("weight", shape), packed_type], body, kernel=kernel)
+
+
+def convolution_func(
+    spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = (), schedule: ProductSchedule | None = None
+) -> tirx.PrimFunc:
+    """``(x[batch, channels, height, width], packed, *operands, out)``, all NCHW.
+
+    Vector operands of `steps` are [features], tensor operands as large as the output. `schedule` is computed from the
+    shape, unless given; the weight has to be packed for it.
+    """
+    schedule = schedule or convolution_schedule(spec.features, spec.pixels, unit)
+    tile = schedule.tile(unit.lanes, unit.step_dot)
+    chunks = _chunks(schedule, operands.words(spec.channels, unit), spec.kernel)
+    # The output as [batch, features, pixels]: the caller reshapes, which is free.
+    others = epilogue.operand_shapes(steps, spec.features, (spec.batch, spec.features, spec.pixels))
+
+    def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
+        *extra, out = rest
+
+        def finish(item: Expr, top: Expr, left: Expr, sums: TileSums) -> None:
+            def write(feature: Expr, pixel: Expr, value: Expr, lanes: int) -> None:
+                at = [item, feature, pixel]
+                value = epilogue.apply(steps, extra, value, feature, at, lanes, feature_is_last=False)
+                emit.store(out, value, at, lanes)
+
+            from_memory = any(step in epilogue.EXPENSIVE_STEPS for step in steps)
+            write_tile(tile, spec.features, spec.pixels, top, left, sums, write, from_memory=from_memory)
+
+        emit_panels(
+            spec.batch, spec.features, spec.pixels, chunks, schedule, unit, packed,
+            gather=lambda *at: _gather(spec, schedule, unit, x, *at),
+            finish=finish,
+        )  # fmt: skip
+
+    parameters: list[Parameter] = [
+        ("x", (spec.batch, spec.channels, spec.height, spec.width)),
+        ("packed", packed_rows_shape(spec.features, spec.words(unit), unit, schedule), operands.weight_dtype(unit)),
+        *others,
+        ("out", (spec.batch, spec.features, spec.pixels)),
+    ]
+    flops = 2 * spec.batch * spec.pixels * spec.depth * spec.features
+    described = f"{tile}, {operands.packed_weight(unit)}, patches gathered in chunks"
+    kernel = emit.Kernel("convolution", described, flops)
+    return emit.primfunc(parameters, body, kernel=kernel)
+
+
+def emit_panels(
+    batch: Dim,
+    rows: int,
+    pixels: int,
+    chunks: Chunks,
+    schedule: ProductSchedule,
+    unit: VectorUnit,
+    packed: Buffer,
+    *,
+    gather: Callable[[Expr, Expr, Buffer, Expr, Dim], None],
+    finish: Callable[[Expr, Expr, Expr, TileSums], None],
+) -> None:
+    """In parallel over windows of pixels (and blocks of features); a chunk of a panel's patches is gathered in L1.
+
+    Args:
+        gather: ``(item, first pixel, patches, first step, steps)``.
+        finish: ``(item, first row, first pixel, sums)`` of a tile, which may stick out below and on the right.
+    """
+    tile = schedule.tile(unit.lanes, unit.step_dot)
+    panels = emit.ceildiv(pixels, tile.columns)
+    strips = emit.ceildiv(rows, tile.rows)
+    block_strips = emit.ceildiv(strips, emit.ceildiv(rows, schedule.block_rows))
+    width = window_panels(tile, block_strips, panels, schedule.window)
+    if isinstance(batch, int):  # no core shall be idle
+        width = max(1, min(width, batch * panels // (4 * unit.cores)))
+        if batch * panels < 4 * unit.cores:
+            block_strips = emit.ceildiv(strips, min(strips, emit.ceildiv(4 * unit.cores, batch * panels)))
+    windows, row_blocks = emit.ceildiv(panels, width), emit.ceildiv(strips, block_strips)
+    with operands.instructions(unit), tasks(batch * windows * row_blocks) as task:
+        item = emit.bind(task // row_blocks // windows)
+        left = emit.bind((task // row_blocks % windows) * width)
+        first_strip = emit.bind((task % row_blocks) * block_strips)
+        own = emit.bind(emit.minimum(width, panels - left))
+        own_strips = emit.bind(emit.minimum(block_strips, strips - first_strip))
+        patches = emit.scratch((chunks.steps * tile.columns,), operands.word_dtype(unit))
+        block = Block(tile, block_strips, emit.scratch((width * block_strips * tile.rows * tile.columns,)))
+
+        near = emit.scratch((block_strips * chunks.steps * tile.rows,)) if unit.widens else None
+
+        def widen(first: Expr, steps: Dim) -> None:
+            """The chunk's weights of all strips, which lie one after the other."""
+            start = emit.bind(packed_at(rows, tile, first_strip, first, steps, 0))
+
+            def some(at: Expr, lanes: int) -> None:
+                emit.store(near, bfloat16.widen(emit.load(packed, [start + at], lanes), lanes), [at], lanes)
+
+            lines.each(own_strips * steps * tile.rows, tile.lanes, some)
+
+        def weight(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int) -> Expr:
+            if near is not None:
+                return near[(strip * steps + step) * tile.rows + i]
+            return packed[packed_at(rows, tile, first_strip + strip, first, steps, step) + i]
+
+        emit_block(
+            block, own_strips, own, chunks,
+            row=weight,
+            column=lambda _panel, _first, step, j: emit.load(
+                patches, [step * tile.columns + j * tile.lanes], tile.lanes
+            ),
+            gather=lambda panel, first, steps: gather(item, (left + panel) * tile.columns, patches, first, steps),
+            gather_rows=None if near is None else widen,
+        )  # fmt: skip
+        with emit.serial(own_strips) as strip, emit.serial(own) as panel:
+            top, column = (first_strip + strip) * tile.rows, (left + panel) * tile.columns
+            finish(item, top, column, block.at(strip, panel))
+
+
+def channel_chunks(schedule: ProductSchedule, channels: int) -> Chunks:
+    return even_chunks(schedule.unroll, channels, schedule.chunk)
+
+
+def _chunks(schedule: ProductSchedule, channels: int, kernel: tuple[int, int]) -> Chunks:
+    """Some channels at one position of the kernel, or some positions with all their channels; in words of channels."""
+    positions = kernel[0] * kernel[1]
+    if channels > schedule.chunk:
+        parts = channel_chunks(schedule, channels)
+
+        def bounds(chunk: Expr) -> tuple[Expr, Dim]:
+            first, steps = parts.bounds(chunk % parts.count)
+            return chunk // parts.count * channels + first, steps
+
+        return Chunks(positions * parts.count, parts.steps, bounds)
+    together = min(positions, schedule.chunk // channels)
+
+    def all_channels(chunk: Expr) -> tuple[Expr, Dim]:
+        left = emit.minimum(together, positions - chunk * together) if positions % together else together
+        return chunk * together * channels, left * channels
+
+    return Chunks(emit.ceildiv(positions, together), together * channels, all_channels)
+
+
+def _gather(
+    spec: ConvolutionSpec,
+    schedule: ProductSchedule,
+    unit: VectorUnit,
+    x: Buffer,
+    item: Expr,
+    first: Expr,
+    patches: Buffer,
+    first_step: Expr,
+    steps: Dim,
+) -> None:
+    """A chunk of the patches of a panel: ``patches[k - first_step, pixel]``, zero outside the image."""
+    kw, tile = spec.kernel[1], schedule.tile(unit.lanes)
+    lanes = tile.lanes
+    words = operands.words(spec.channels, unit)
+    cut = words > schedule.chunk
+    first_word = first_step % words if cut else 0
+    own_words = steps if cut else words
+    # Each kernel position and each vector of pixels is handled for all channels at once.
+    with emit.serial(1 if cut else steps // words) as place, emit.serial(tile.vectors) as j:
+        position = emit.bind(first_step // words + place)
+        dy = position // kw * spec.dilation[0] - spec.padding[0]
+        dx = position % kw * spec.dilation[1] - spec.padding[1]
+        start = emit.bind(first + j * lanes)
+        row, column = emit.bind(start // spec.out_width), emit.bind(start % spec.out_width)
+        y, left = emit.bind(row * spec.stride[0] + dy), emit.bind(column * spec.stride[1] + dx)
+        line = emit.bind(place * words)
+
+        def store(y: Expr, left: Expr, count: int, column: Expr, line: Expr = line) -> None:
+            """`count` neighbours of the image, of all channels."""
+            with emit.serial(own_words) as word:
+                value = operands.word(
+                    unit, spec.channels, first_word + word, lambda c: emit.load(x, [item, c, y, left], count), count
+                )
+                emit.store(patches, value, [(line + word) * tile.columns + column], count)
+
+        def copied(j: Expr = j, y: Expr = y, left: Expr = left) -> None:
+            store(y, left, lanes, j * lanes)
+
+        def picked(j: Expr = j, dy: Expr = dy, dx: Expr = dx, start: Expr = start, line: Expr = line) -> None:
+            with emit.serial(lanes) as i:
+                pixel = emit.bind(start + i)
+                source_y = emit.bind(pixel // spec.out_width * spec.stride[0] + dy)
+                source_x = emit.bind(pixel % spec.out_width * spec.stride[1] + dx)
+                inside = tirx.all(
+                    pixel < spec.pixels,
+                    source_y >= 0,
+                    source_y < spec.height,
+                    source_x >= 0,
+                    source_x < spec.width,
+                )
+
+                def take() -> None:
+                    store(source_y, source_x, 1, j * lanes + i)
+
+                def zero() -> None:
+                    with emit.serial(own_words) as word:
+                        at = (line + word) * tile.columns + j * lanes + i
+                        emit.store(patches, operands.no_word(unit), [at])
+
+                emit.when(inside, take, zero)
+
+        if spec.stride[1] != 1 or lanes == 1:
+            picked()
+        else:
+            in_one_row = tirx.all(
+                start + lanes <= spec.pixels,
+                column + lanes <= spec.out_width,
+                y >= 0,
+                y < spec.height,
+                left >= 0,
+                left + lanes <= spec.width,
+            )
+            emit.when(in_one_row, copied, picked)

@@ -1,0 +1,4 @@
+"""Kernels that compute no product: normalisations and the sampling of regions.
+
+May import `codegen` and `formats`.
+"""

@@ -1,0 +1,226 @@
+"""What all products share: the loops over blocks of rows and panels of columns, and how finished sums are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tvm import tirx
+
+from sam3port.kernels.cpu.codegen import emit
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.tasks import tasks
+from sam3port.kernels.cpu.formats import operands
+from sam3port.kernels.cpu.formats.register_tile import TileSums
+from sam3port.kernels.cpu.formats.vector_unit import RegisterTile, VectorUnit
+from sam3port.kernels.cpu.products.blocked import Block, emit_block, even_chunks, window_panels
+from sam3port.kernels.cpu.products.packed_rows import pack_rows
+from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule
+
+Gather = Callable[..., None]
+
+
+def emit_product(
+    m: Dim,
+    n: Dim,
+    k: Dim,
+    schedule: ProductSchedule,
+    unit: VectorUnit,
+    *,
+    row: Callable[..., Expr],
+    column: Callable[..., Expr] | None,
+    fetch: Callable[..., Expr],
+    write: Callable[..., None],
+    batch: Dim | None = None,
+    from_memory: bool = False,
+    gather: Gather | None = None,
+    element_bytes: int = 4,
+) -> None:
+    """The loops of a product over packed columns, in parallel over blocks of rows (and groups of panels).
+
+    With `batch` the callables get the index in the batch first.
+
+    Args:
+        row: ``(i, k, lanes) -> neighbours`` along K of the left operand, float32.
+        column: ``(panel, word, j) -> vector`` of words of the right operand (see `operands`); not asked
+            where they are gathered.
+        fetch: ``(panel, word, column) -> element`` of the right operand in memory, see `emit_block`.
+        write: ``(i, column, value, lanes)`` consumes finished values; called for valid positions only.
+        from_memory: see `write_tile`.
+        gather: ``(panel, first, steps, near)`` puts a chunk of a panel into ``near[step, column]`` in the nearest
+            cache, where it is read in place of `column`.
+        element_bytes: of what `fetch` returns.
+    """
+    tile = schedule.tile(unit.lanes, unit.step_dot)
+    panels = emit.ceildiv(n, tile.columns)
+    if isinstance(m, int):
+        blocks = emit.ceildiv(m, schedule.block_rows)
+        block_tiles = emit.ceildiv(emit.ceildiv(m, blocks), tile.rows)
+    else:
+        block_tiles = max(1, schedule.block_rows // tile.rows)
+    block_rows = block_tiles * tile.rows
+    blocks = emit.ceildiv(m, block_rows)
+    groups = panel_groups(blocks, panels, batch, unit.cores)
+    group_panels = emit.ceildiv(panels, groups)
+    # Numbers are rounded while they are packed, once for all panels.
+    packs_rows = block_tiles >= 4 or (unit.dtype != "float32" and unit.rounds)
+    count = blocks * groups if batch is None else batch * blocks * groups
+
+    with operands.instructions(unit), tasks(count) as task:
+        item: list[Any] = [] if batch is None else [task // (blocks * groups)]
+        first_row = emit.bind(((task // groups) % blocks if batch is not None else task // groups) * block_rows)
+        first_panel = emit.bind((task % groups) * group_panels)
+        aligned = isinstance(m, int) and m % block_rows == 0
+        strips = block_tiles if aligned else emit.bind(emit.ceildiv(tirx.min(m - first_row, block_rows), tile.rows))
+        chunks = even_chunks(tile.unroll, operands.words(k, unit), schedule.chunk)
+
+        def source(strip: Expr, i: int, step: Expr, lanes: int) -> Expr:
+            return row(*item, clamp(first_row + strip * tile.rows + i, m, block_rows), step, lanes)
+
+        rows = pack_rows(tile, k, unit, strips, block_tiles, chunks, source) if packs_rows else None
+
+        def element(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int) -> Expr:
+            if rows is not None:
+                return rows[first * block_rows + (strip * steps + step) * tile.rows + i]
+            return source(strip, i, first + step, 1)
+
+        near = None if gather is None else emit.scratch((chunks.steps * tile.columns,), operands.word_dtype(unit))
+
+        width = window_panels(tile, block_tiles, group_panels, schedule.window)
+        block = Block(tile, block_tiles, emit.scratch((width * block_rows * tile.columns,)))
+        own_panels = emit.minimum(group_panels, panels - first_panel)
+        with emit.serial(emit.ceildiv(own_panels, width)) as window:
+            left = emit.bind(first_panel + window * width)
+            own = emit.bind(emit.minimum(width, own_panels - window * width))
+
+            def vector(panel: Expr, first: Expr, step: Expr, j: int, left: Expr = left) -> Expr:
+                if near is not None:
+                    return emit.load(near, [step * tile.columns + j * tile.lanes], tile.lanes)
+                assert column is not None
+                return column(*item, left + panel, first + step, j)
+
+            def fill(panel: Expr, first: Expr, steps: Dim, left: Expr = left) -> None:
+                assert gather is not None
+                gather(*item, left + panel, first, steps, near)
+
+            emit_block(
+                block, strips, own, chunks,
+                row=element,
+                column=vector,
+                fetch=lambda panel, step, at: fetch(*item, left + panel, step, at),
+                gather=None if gather is None else fill,
+                element_bytes=element_bytes,
+            )  # fmt: skip
+            with emit.serial(strips) as strip, emit.serial(own) as panel:
+                write_tile(
+                    tile, m, n, first_row + strip * tile.rows, (left + panel) * tile.columns, block.at(strip, panel),
+                    lambda i, c, value, lanes: write(*item, i, c, value, lanes), from_memory=from_memory,
+                )  # fmt: skip
+
+
+def clamp(row: Expr, m: Dim, block_rows: int) -> Expr:
+    """Rows beyond the last repeat it: cheaper than a branch, and their sums are never written."""
+    if isinstance(m, int) and m % block_rows == 0:
+        return row
+    return tirx.min(row, m - 1)
+
+
+def panel_groups(blocks: Dim, panels: Dim, batch: Dim | None, cores: int) -> int:
+    """Into how many tasks a block of rows is divided, so that few rows still occupy every core."""
+    if not isinstance(panels, int):
+        return 1
+    if not emit.is_static(blocks, 1 if batch is None else batch):
+        return min(panels, 4 if batch is None else 1)
+    tasks = blocks * (1 if batch is None else batch)
+    # Whole rounds of all cores, as even as can be.
+    return min(panels, 1 if tasks >= 4 * cores else emit.ceildiv(4 * cores, tasks))
+
+
+def write_tile(
+    tile: RegisterTile,
+    m: Dim,
+    n: Dim,
+    top: Expr,
+    left: Expr,
+    sums: TileSums,
+    write: Callable[[Expr, Expr, Expr, int], None],
+    *,
+    from_memory: bool,
+) -> None:
+    """Hands the valid part of a tile of an [m, n] product to `write`.
+
+    Args:
+        from_memory: write from memory always, in loops, which keeps a long epilogue out of the registers and the
+            code short. Tiles that stick out on the right are written so in any case.
+    """
+    lanes = tile.lanes
+
+    def registers() -> None:
+        for i in range(tile.rows):
+
+            def write_row(i: int = i) -> None:
+                for j in range(tile.vectors):
+                    write(top + i, left + j * lanes, sums(i, j), lanes)
+
+            emit.when(True if isinstance(m, int) and m % tile.rows == 0 else top + i < m, write_row)
+
+    def memory() -> None:
+        sums.to_memory()
+        columns = emit.minimum(tile.columns, n - left)
+        with emit.serial(emit.minimum(tile.rows, m - top)) as i:
+            with emit.serial(columns // lanes) as j:
+                write(
+                    top + i,
+                    left + j * lanes,
+                    emit.load(sums.memory, [sums.start + i * tile.columns + j * lanes], lanes),
+                    lanes,
+                )
+            if lanes > 1 and not (isinstance(n, int) and n % lanes == 0):
+                with emit.serial(columns % lanes) as j:
+                    column = columns - columns % lanes + j
+                    write(top + i, left + column, sums.memory[sums.start + i * tile.columns + column], 1)
+
+    if from_memory:
+        memory()
+        return
+    full = isinstance(n, int) and n % tile.columns == 0
+    emit.when(True if full else left + tile.columns <= n, registers, memory)
+
+
+def gather_panel(
+    tile: RegisterTile,
+    unit: VectorUnit,
+    size: tuple[Dim, Dim],
+    left: Expr,
+    first: Expr,
+    steps: Dim,
+    near: Buffer,
+    load: Callable[[Expr, Expr, int], Expr],
+) -> None:
+    """A chunk of a panel of a right operand [K, N] that lies so: ``near[step, column]``, in words (see `operands`).
+
+    Columns beyond the last repeat it: what becomes of them is never written.
+
+    Args:
+        size: K, N.
+        left: the panel's first column.
+        first: the chunk's first word; it has `steps`.
+        load: ``(k, column, lanes) -> neighbours`` along N.
+    """
+    depth, columns = size
+    with emit.serial(steps) as step:
+        for j in range(tile.vectors):
+            start, at = left + j * tile.lanes, step * tile.columns + j * tile.lanes
+
+            def word(column: Expr, lanes: int, step: Expr = step) -> Expr:
+                return operands.word(unit, depth, first + step, lambda k: load(k, column, lanes), lanes)
+
+            def whole(word: Any = word, start: Expr = start, at: Expr = at) -> None:
+                emit.store(near, word(start, tile.lanes), [at], tile.lanes)
+
+            def ragged(word: Any = word, start: Expr = start, at: Expr = at) -> None:
+                with emit.serial(tile.lanes) as i:
+                    emit.store(near, word(tirx.min(start + i, columns - 1), 1), [at + i])
+
+            full = isinstance(columns, int) and columns % tile.columns == 0
+            emit.when(True if full else start + tile.lanes <= columns, whole, ragged)

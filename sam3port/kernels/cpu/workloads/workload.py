@@ -1,0 +1,280 @@
+"""What a kernel has to compute, with all sizes known: the thing that a schedule is measured for.
+
+Found by operator and shape (`sam3port.kernels.cpu.patterns`): equal work has equal keys, whichever component it is in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass, replace
+from typing import Protocol
+
+from tvm import tirx
+
+from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.codegen import emit
+from sam3port.kernels.cpu.codegen.epilogue import Epilogue
+from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec, convolution_func
+from sam3port.kernels.cpu.convolutions.transposed_convolution import transposed_convolution_func
+from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.products import gemm
+from sam3port.kernels.cpu.products.matmul import matmul_func
+from sam3port.kernels.cpu.scheduling import schedules
+from sam3port.kernels.cpu.scheduling.schedules import AttentionSchedule, ProductSchedule, Schedule
+from sam3port.kernels.cpu.workloads import spaces
+
+
+class Workload(Protocol):
+    """One kernel's work."""
+
+    @property
+    def key(self) -> str:
+        """Names it in databases: kind, shape, what follows in the epilogue, what it is computed in."""
+
+    @property
+    def key_in_float32(self) -> str:
+        """The key of the same work in float32."""
+
+    def default(self, unit: VectorUnit) -> Schedule:
+        """The schedule that is computed from the shape."""
+
+    def schedules(self, unit: VectorUnit) -> list[Schedule]:
+        """Every schedule that is worth a measurement, the default first."""
+
+    def problem(self, schedule: Schedule, unit: VectorUnit) -> str | None:
+        """Why a schedule does not fit the target's registers and caches, None if it does."""
+
+    def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
+        """The kernel."""
+
+
+def _key(kind: str, shape: str, steps: Epilogue, dtype: str) -> str:
+    return " ".join([kind, shape, *([",".join(steps)] if steps else []), dtype])
+
+
+class _Typed:
+    """What all workloads have in common."""
+
+    dtype: str
+
+    @property
+    def key(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def key_in_float32(self) -> str:
+        return f"{self.key.removesuffix(self.dtype)}float32"
+
+    def unit(self, unit: VectorUnit) -> VectorUnit:
+        """`unit`, computing in the type of this work."""
+        return replace(unit, dtype=self.dtype)
+
+
+class _Product(_Typed):
+    """What all products have in common."""
+
+    rows: int
+    columns: int
+
+    def problem(self, schedule: Schedule, unit: VectorUnit) -> str | None:
+        if not isinstance(schedule, ProductSchedule):
+            return "it is the schedule of an attention"
+        if schedule.halvings and not self.halvable(schedule, unit):
+            return "this product cannot be halved"
+        return schedule.problem(self.unit(unit))
+
+    def halvable(self, schedule: ProductSchedule, unit: VectorUnit) -> bool:
+        """See `sam3port.kernels.cpu.products.strassen`."""
+        return False
+
+    def default(self, unit: VectorUnit) -> ProductSchedule:
+        raise NotImplementedError
+
+    def schedules(self, unit: VectorUnit) -> list[Schedule]:
+        space = spaces.products(self.default(unit), self.rows, self.columns, self.unit(unit))
+        return [each for each in space if self.problem(each, unit) is None]
+
+
+@dataclass(frozen=True)
+class LinearWork(_Product):
+    """``x[m, k] @ weight[n, k]^T`` and the steps that follow."""
+
+    rows: int
+    columns: int
+    depth: int
+    steps: Epilogue = ()
+    dtype: str = "float32"
+    """What its operands are rounded to; sums are float32."""
+
+    def unit(self, unit: VectorUnit) -> VectorUnit:
+        return super().unit(unit).for_rows(self.rows)
+
+    @property
+    def key(self) -> str:
+        return _key("linear", f"{self.rows}x{self.columns}x{self.depth}", self.steps, self.dtype)
+
+    def default(self, unit: VectorUnit) -> ProductSchedule:
+        return schedules.own_linear_schedule(self.rows, self.columns, self.depth, self.unit(unit))
+
+    def halvable(self, schedule: ProductSchedule, unit: VectorUnit) -> bool:
+        return schedules.halvable(self.rows, self.columns, self.depth, schedule, self.unit(unit))
+
+    def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
+        assert isinstance(schedule, ProductSchedule)
+        return gemm.linear_func(self.rows, self.columns, self.depth, self.unit(unit), self.steps, schedule)
+
+
+@dataclass(frozen=True)
+class MatmulWork(_Product):
+    """``a[batch, m, k] @ b[batch, k, n]``."""
+
+    batch: int
+    rows: int
+    columns: int
+    depth: int
+    transpose_b: bool
+    dtype: str = "float32"
+    """What its operands are rounded to; sums are float32."""
+
+    def unit(self, unit: VectorUnit) -> VectorUnit:
+        return super().unit(unit).for_rows(self.rows)
+
+    @property
+    def key(self) -> str:
+        shape = f"{self.batch}x{self.rows}x{self.columns}x{self.depth}"
+        return _key("matmul", shape, ("transposed",) if self.transpose_b else (), self.dtype)
+
+    def default(self, unit: VectorUnit) -> ProductSchedule:
+        return schedules.matmul_schedule(self.rows, self.columns, self.unit(unit), transpose_b=self.transpose_b)
+
+    def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
+        assert isinstance(schedule, ProductSchedule)
+        sizes = (self.batch, self.rows, self.columns, self.depth)
+        return matmul_func(*sizes, self.unit(unit), transpose_b=self.transpose_b, schedule=schedule)
+
+
+@dataclass(frozen=True)
+class ConvolutionWork(_Product):
+    """A convolution whose batch is known."""
+
+    spec: ConvolutionSpec
+    steps: Epilogue = ()
+    dtype: str = "float32"
+    """What its operands are rounded to; sums are float32."""
+
+    @property
+    def rows(self) -> int:  # type: ignore[override]
+        return self.spec.features
+
+    @property
+    def columns(self) -> int:  # type: ignore[override]
+        return self.spec.pixels
+
+    @property
+    def key(self) -> str:
+        spec = self.spec
+        shape = f"{spec.batch}x{spec.channels}x{spec.height}x{spec.width} to {spec.features}"
+        how = (("kernel", spec.kernel), ("stride", spec.stride), ("padding", spec.padding), ("dilation", spec.dilation))
+        how_text = " ".join(f"{name} {'x'.join(map(str, sizes))}" for name, sizes in how)
+        return _key("convolution", f"{shape} {how_text}", self.steps, self.dtype)
+
+    def default(self, unit: VectorUnit) -> ProductSchedule:
+        return schedules.convolution_schedule(self.rows, self.columns, self.unit(unit))
+
+    def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
+        assert isinstance(schedule, ProductSchedule)
+        return convolution_func(self.spec, self.unit(unit), self.steps, schedule)
+
+
+@dataclass(frozen=True)
+class TransposedConvolutionWork(_Product):
+    """A transposed convolution whose stride is its kernel."""
+
+    batch: int
+    channels: int
+    size: tuple[int, int]
+    features: int
+    kernel: tuple[int, int]
+    steps: Epilogue = ()
+    dtype: str = "float32"
+    """What its operands are rounded to; sums are float32."""
+
+    @property
+    def rows(self) -> int:  # type: ignore[override]
+        return self.features * self.kernel[0] * self.kernel[1]
+
+    @property
+    def columns(self) -> int:  # type: ignore[override]
+        return self.size[0] * self.size[1]
+
+    @property
+    def key(self) -> str:
+        shape = f"{self.batch}x{self.channels}x{self.size[0]}x{self.size[1]} to {self.features}"
+        return _key(
+            "transposed-convolution", f"{shape} kernel {self.kernel[0]}x{self.kernel[1]}", self.steps, self.dtype
+        )
+
+    def default(self, unit: VectorUnit) -> ProductSchedule:
+        return schedules.convolution_schedule(self.rows, self.columns, self.unit(unit))
+
+    def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
+        assert isinstance(schedule, ProductSchedule)
+        sizes = (self.batch, self.channels, self.size, self.features, self.kernel)
+        return transposed_convolution_func(*sizes, self.unit(unit), self.steps, schedule)
+
+
+@dataclass(frozen=True)
+class AttentionWork(_Typed):
+    """An attention whose lengths are known."""
+
+    spec: AttentionSpec
+    dtype: str = "float32"
+    """What its operands are rounded to; sums are float32."""
+
+    def unit(self, unit: VectorUnit) -> VectorUnit:
+        return super().unit(unit).for_rows(self.spec.queries)
+
+    @property
+    def key(self) -> str:
+        spec = self.spec
+        shape = f"{spec.batch}x{spec.heads}x{spec.queries}x{spec.keys}x{spec.features}x{spec.value_features}"
+        how = [" ".join(spec.layouts)]
+        if any(count > 1 for _, count in spec.parts):
+            how += [f"parts {' '.join(f'{index}/{count}' for index, count in spec.parts)}"]
+        how += ["rotary"] if spec.rotary else []
+        how += [] if spec.bias is None else [f"bias {'x'.join(map(str, spec.bias))}"]
+        how += [] if spec.causal_offset is None else [f"causal {spec.causal_offset}"]
+        return _key("attention", " ".join([shape, *how]), (), self.dtype)
+
+    def default(self, unit: VectorUnit) -> AttentionSchedule:
+        return schedules.attention_schedule(
+            self.spec.queries, self.spec.keys, self.spec.value_features, self.unit(unit)
+        )
+
+    def schedules(self, unit: VectorUnit) -> list[Schedule]:
+        return list(spaces.attentions(self.default(unit), self.spec, self.unit(unit)))
+
+    def problem(self, schedule: Schedule, unit: VectorUnit) -> str | None:
+        if not isinstance(schedule, AttentionSchedule):
+            return "it is the schedule of a product"
+        return schedule.problem(self.unit(unit), self.spec.features, self.spec.value_features)
+
+    def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
+        assert isinstance(schedule, AttentionSchedule)
+        return attention_func(self.spec, self.unit(unit), schedule)
+
+
+def attention_work(spec: AttentionSpec, dtype: str) -> AttentionWork | None:
+    """None where a length is not known before the program runs."""
+    return (
+        AttentionWork(spec, dtype) if emit.is_static(spec.batch, spec.queries, spec.keys, *(spec.bias or ())) else None
+    )
+
+
+def described(schedule: Schedule) -> str:
+    """In words."""
+    if isinstance(schedule, ProductSchedule):
+        rows, vectors, unroll, block, chunk, window, halvings = astuple(schedule)
+        sizes = f"blocks of {block}, chunks of {chunk}, window {window >> 10} Ki{', halved' * halvings}"
+        return f"{rows} x {vectors} vectors by {unroll}, {sizes}"
+    rows, vectors, values, unroll, queries, keys = astuple(schedule)
+    return f"{rows} x {vectors} and {values} vectors by {unroll}, blocks of {queries} queries and {keys} keys"
