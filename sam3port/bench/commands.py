@@ -113,7 +113,7 @@ class _Run:
 def _run(words: Sequence[str], folder: Path) -> _Run:
     file = folder / "took.json"
     started = time.perf_counter()
-    ended = children.run("sam3port.bench.run_command", str(file), *words)
+    ended = children.run("sam3port.cli.bench.measured", str(file), *words)
     seconds = time.perf_counter() - started
     if ended.returncode:
         last = " ".join((ended.stderr.strip() or "it said nothing").splitlines()[-2:])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sam3port.bench.commands import STAGES, CommandRow
-from sam3port.runtime.files import replacing
+from sam3port.placing import replacing
 
 HEADINGS: Final = ("command", "picture", "objects", "seconds", "CPU s", "start", *STAGES, "peak")
 _COLOURS: Final = ("#b0b0b0", "#1f6fb4", "#c8102e", "#e98a15", "#6b8e23", "#8e5ea2", "#40a0a0")

@@ -9,6 +9,7 @@ import numpy as np
 
 from sam3port.bench.contestants import Contestant
 from sam3port.bench.table import seconds
+from sam3port.placing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,10 +41,9 @@ def plot(results: Results, title: str, file: Path) -> None:
     _times(times, results, components, present)
     _roofline(roofline, results, present)
     figure.suptitle(title, fontsize=11)
-    aside = file.with_name(f".{file.name}")
-    figure.savefig(aside, dpi=110, format="png", metadata={"Software": None})
+    with replacing(file) as stream:
+        figure.savefig(stream, dpi=110, format="png", metadata={"Software": None})
     plt.close(figure)
-    aside.replace(file)
 
 
 def _times(axes: Axes, results: Results, components: list[str], present: list[Contestant]) -> None:

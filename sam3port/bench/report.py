@@ -17,7 +17,7 @@ from sam3port.bench.plot import plot
 from sam3port.bench.run import BenchRun
 from sam3port.bench.table import COLUMNS, lines
 from sam3port.errors import UsageError
-from sam3port.runtime.files import replacing
+from sam3port.placing import replacing
 
 JSON: Final = "performance.json"
 MARKDOWN: Final = "PERFORMANCE.md"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 from sam3port.artifact.manifest import KIND, MANIFEST, TOKENIZER, parameters_file
 from sam3port.build.components import make_missing, prepare, store_for, the_only_build
 from sam3port.build.errors import BuildFailed
-from sam3port.build.folder import file_errors, put_in_place
 from sam3port.build.keys import link_key
 from sam3port.build.library import model_file
 from sam3port.build.linking import Linking
@@ -24,6 +23,7 @@ from sam3port.compiler.compiled_for import read_machine
 from sam3port.compiler.entries import entries_for, linked_components
 from sam3port.compiler.stage import PARAMETERS, Stage
 from sam3port.errors import UpstreamError, UsageError
+from sam3port.placing import file_errors, put_in_place
 
 if TYPE_CHECKING:
     from sam3port.build.request import BuildRequest

@@ -12,7 +12,6 @@ import filelock
 
 from sam3port.artifact.manifest import MANIFEST
 from sam3port.build.errors import BuildFailed
-from sam3port.build.folder import file_errors
 from sam3port.build.keys import stage_keys
 from sam3port.build.progress import Progress, State, Step
 from sam3port.build.request import BuildRequest
@@ -21,6 +20,7 @@ from sam3port.build.workshop import Workshop
 from sam3port.cache.store import Store
 from sam3port.errors import UsageError
 from sam3port.machine.cpus import usable_cpus
+from sam3port.placing import file_errors
 
 if TYPE_CHECKING:
     from sam3port.build.linking import Linking

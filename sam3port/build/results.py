@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import sam3port
 from sam3port.build.keys import upstream_identity
 from sam3port.build.request import BuildRequest
-from sam3port.cache.store import Store, link, recover, replaced
+from sam3port.cache.store import Store, link
 from sam3port.compiler.stage import EXPORTED, RECORD, Stage
+from sam3port.placing import put_in_place, recover
 
 if TYPE_CHECKING:
     from sam3port.patching.plan import Plan
@@ -129,7 +130,7 @@ class Results:
         if self.out is None or name in self._placed or not all(self.has(name, stage) for stage in self.keys[name]):
             return
         self._placed.add(name)
-        with replaced(self.out / name) as new:
+        with put_in_place(self.out / name, flush=False) as new:
             stages = {}
             for stage, key in self.keys[name].items():
                 entry = self._entries[name, stage]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from sam3port.errors import UpstreamError
+from sam3port.placing import replacing
 
 MERGES: Final = 48_894
 """Lines of the vocabulary that the model knows (49152 - 256 - 2, tokenizer_ve.py:144); the file holds more."""
@@ -45,9 +46,8 @@ def write_tokenizer(bpe_file: Path, file: Path) -> None:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}", special_tokens=[(name, ids[name]) for name in SPECIAL]
     )
-    aside = file.with_name(f".{file.name}")
-    aside.write_text(tokenizer.to_str() + "\n", encoding="utf-8")
-    aside.replace(file)
+    with replacing(file) as stream:
+        stream.write((tokenizer.to_str() + "\n").encode())
 
 
 _REMEDY: Final = "`sam3port upstream fetch` gets the pinned source; or give a whole checkout with --upstream"

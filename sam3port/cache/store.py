@@ -128,35 +128,6 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-@contextlib.contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of ``folder`` when the block ends well, and goes when it does not."""
-    new = folder.with_name(f".{folder.name}.new")
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
-    try:
-        yield new
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    recover(folder)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def recover(folder: Path) -> None:
-    """Brings back what `replaced` had moved away when it was killed between its two renames."""
-    old = folder.with_name(f".{folder.name}.old")
-    if old.exists():
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            old.rename(folder)
-
-
 def _remove(folder: Path, aside: Path) -> None:
     """Out of sight first, so that nobody finds half an entry."""
     moved = aside / f"{socket.gethostname()}-{os.getpid()}-{next(_numbers)}"

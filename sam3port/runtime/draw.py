@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from sam3port.errors import UsageError
-from sam3port.runtime.files import replacing
+from sam3port.placing import replacing
 from sam3port.runtime.masks.outline import core
 from sam3port.runtime.masks.region import Masks, Region
 from sam3port.runtime.picture import Pixels

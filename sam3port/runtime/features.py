@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sam3port.artifact import weights as parameters
 from sam3port.errors import Sam3PortError, UsageError
-from sam3port.runtime.files import replacing
+from sam3port.placing import replacing
 from sam3port.runtime.picture import Pixels
 
 KIND: Final = "sam3port features 1"

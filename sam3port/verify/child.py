@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam3port.errors import Sam3PortError
+from sam3port.placing import replacing
 
 Outputs = Mapping[str, NDArray[np.generic]]
 Compute = Callable[[Outputs], Outputs]
@@ -77,10 +78,8 @@ def _end_with_the_proof() -> None:
 
 
 def _write(file: Path, outputs: Outputs) -> None:
-    aside = file.with_name(f".{file.name}")
-    with aside.open("wb") as stream:
+    with replacing(file) as stream:
         np.savez(stream, **outputs)  # type: ignore[arg-type]
-    aside.replace(file)
 
 
 def first_line(error: Exception) -> str:

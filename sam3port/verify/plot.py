@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sam3port.placing import replacing
 from sam3port.verify.judge_bfloat16 import max_ratio
 
 if TYPE_CHECKING:
@@ -51,10 +52,9 @@ def plot(proof: Proof, file: Path) -> None:
     figure.suptitle(
         f"{build.preset}, {build.target}, {build.dtype}: {len(proof.verdicts)} comparisons, {state}", fontsize=11
     )
-    aside = file.with_name(f".{file.name}")
-    figure.savefig(aside, dpi=120, format="png", metadata={"Software": None})
+    with replacing(file) as stream:
+        figure.savefig(stream, dpi=120, format="png", metadata={"Software": None})
     plt.close(figure)
-    aside.replace(file)
 
 
 def _panel(

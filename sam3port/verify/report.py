@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from sam3port.runtime.files import replacing
+from sam3port.placing import replacing
 from sam3port.upstream import pin
 from sam3port.verify.judge import STAGES, Verdict
 from sam3port.verify.judge_bfloat16 import max_ratio

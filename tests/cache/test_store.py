@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sam3port.cache.store import SIZE_VARIABLE, Store, allowed_bytes, link, recover, replaced
+from sam3port.cache.store import SIZE_VARIABLE, Store, allowed_bytes, link
 from sam3port.errors import UsageError
 
 
@@ -91,41 +91,3 @@ def test_a_link_outlives_the_entry(tmp_path: Path) -> None:
     link(entry / "file", tmp_path / "file")
     (entry / "file").unlink()
     assert (tmp_path / "file").read_text() == "content"
-
-
-def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
-    folder = tmp_path / "built"
-    folder.mkdir()
-    (folder / "old").touch()
-    with replaced(folder) as new:
-        (new / "new").touch()
-        assert [path.name for path in folder.iterdir()] == ["old"]
-    assert [path.name for path in folder.iterdir()] == ["new"]
-    assert [path.name for path in tmp_path.iterdir()] == ["built"]
-
-
-def test_a_failure_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
-    folder = tmp_path / "built"
-    folder.mkdir()
-    (folder / "old").touch()
-    with pytest.raises(KeyboardInterrupt), replaced(folder) as new:
-        (new / "new").touch()
-        raise KeyboardInterrupt
-    assert [path.name for path in folder.iterdir()] == ["old"]
-    assert [path.name for path in tmp_path.iterdir()] == ["built"]
-
-
-def test_killed_between_the_renames_the_old_folder_comes_back(tmp_path: Path) -> None:
-    (tmp_path / ".built.old").mkdir()
-    (tmp_path / ".built.old" / "old").touch()
-    recover(tmp_path / "built")
-    assert [path.name for path in (tmp_path / "built").iterdir()] == ["old"]
-
-
-def test_killed_after_the_renames_the_new_folder_stays(tmp_path: Path) -> None:
-    for name in ("built", ".built.old"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / name.strip(".")).touch()
-    recover(tmp_path / "built")
-    assert [path.name for path in tmp_path.iterdir()] == ["built"]
-    assert [path.name for path in (tmp_path / "built").iterdir()] == ["built"]

@@ -19,9 +19,9 @@ from typing import Final
 
 import filelock
 
-from sam3port.build.folder import put_in_place
 from sam3port.cache.places import cache_root
 from sam3port.machine.packages import requirements
+from sam3port.placing import put_in_place
 from sam3port.upstream.places import CHECKOUT
 
 DEBIAN: Final = ("python3", "libstdc++6", "libgomp1")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sam3port.build.closure import PACKAGE, closure, files_of
+from sam3port.placing import replacing
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,9 +37,8 @@ class Parity:
 
     def remember(self) -> None:
         """Call it when the proof passed."""
-        aside = self.folder / f".{_SEAL}"
-        aside.write_text(self._state(), encoding="utf-8")
-        aside.replace(self.folder / _SEAL)
+        with replacing(self.folder / _SEAL) as stream:
+            stream.write(self._state().encode())
 
     def forget(self) -> None:
         """Before a new proof begins."""

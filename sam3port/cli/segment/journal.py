@@ -12,7 +12,7 @@ from sam3port.cli.segment.described import Described
 from sam3port.cli.segment.formats.coco import Run, coco, from_coco
 from sam3port.cli.segment.output import writing
 from sam3port.errors import UsageError
-from sam3port.runtime.files import replacing
+from sam3port.placing import replacing
 
 JOURNAL: Final = ".segment.journal"
 """Each line is what ``annotations.json`` would be about one picture."""

@@ -114,7 +114,7 @@ class Output:
 
     @staticmethod
     def _new_masks(folder: Path) -> contextlib.AbstractContextManager[Path]:
-        from sam3port.build.folder import put_in_place
+        from sam3port.placing import put_in_place
 
         return put_in_place(folder)
 
@@ -178,7 +178,7 @@ class Output:
         self._write(file, json.dumps(content, allow_nan=False).encode())
 
     def _write(self, file: Path, content: bytes) -> None:
-        from sam3port.runtime.files import replacing
+        from sam3port.placing import replacing
 
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as stream:

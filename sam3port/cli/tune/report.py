@@ -42,7 +42,7 @@ def content(found: Found, database: Path, *, interrupted: bool) -> dict[str, Any
 def write_report(found: Found, folder: Path, command: str) -> Path:
     """A table before and after, in Markdown; whole or not at all."""
     from sam3port.bench.run import machine
-    from sam3port.runtime.files import replacing
+    from sam3port.placing import replacing
 
     folder.mkdir(parents=True, exist_ok=True)
     machines = dict.fromkeys(record.machine for _, record in found)

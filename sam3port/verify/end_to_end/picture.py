@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from sam3port.placing import replacing
 from sam3port.runtime.draw import overlay
 from sam3port.runtime.masks.region import known
 from sam3port.verify.end_to_end.found import Found, telling
@@ -38,9 +39,8 @@ def draw(answers: list[Answer], file: Path) -> None:
     for row in rows:
         sheet.paste(row, (_MARGIN, top))
         top += row.height + _MARGIN
-    aside = file.with_name(f".{file.name}")
-    sheet.save(aside, format="JPEG", quality=90)
-    aside.replace(file)
+    with replacing(file) as stream:
+        sheet.save(stream, format="JPEG", quality=90)
 
 
 def _row(photograph: Photograph, prompt: Prompt, theirs: Found, ours: Found) -> Image.Image:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from sam3port.runtime.files import replacing
+from sam3port.placing import replacing
 from sam3port.upstream import pin
 from sam3port.verify.end_to_end import picture
 from sam3port.verify.end_to_end.judge import MAX_BOX_ERROR, MAX_INPUT_ERROR, MIN_IOU, MIN_MEAN_IOU

@@ -1,6 +1,6 @@
 """A command of sam3port in a process of its own, which says in the end what it took.
 
-Executed as ``python -m sam3port.bench.run_command FILE WORD...``: the words are the command's; ``load ARTIFACT`` opens
+Executed as ``python -m sam3port.cli.bench.measured FILE WORD...``: the words are the command's; ``load ARTIFACT`` opens
 an artifact and asks nothing.
 """
 

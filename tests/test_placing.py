@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from sam3port.build import folder as folder_module
-from sam3port.build.folder import exchange, file_errors, put_in_place
+from sam3port import placing as folder_module
 from sam3port.errors import Sam3PortError, UsageError
+from sam3port.placing import exchange, file_errors, put_in_place, recover
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="exchange in one step")
 
@@ -97,7 +97,7 @@ def test_whenever_it_is_killed_the_folder_is_whole(tmp_path: Path) -> None:
     code = f"""
 import itertools
 from pathlib import Path
-from tests.build.test_folder import write
+from tests.test_placing import write
 print("ready", flush=True)
 for number in itertools.count():
     write(Path({str(place)!r}), str(number))
@@ -127,3 +127,19 @@ def test_what_the_system_refuses_is_said_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="file/sub: Not a directory"), file_errors(tmp_path):
         (tmp_path / "file").touch()
         (tmp_path / "file" / "sub").mkdir()
+
+
+def test_killed_between_the_renames_the_old_folder_comes_back(tmp_path: Path) -> None:
+    (tmp_path / ".built.old").mkdir()
+    (tmp_path / ".built.old" / "old").touch()
+    recover(tmp_path / "built")
+    assert [path.name for path in (tmp_path / "built").iterdir()] == ["old"]
+
+
+def test_killed_after_the_renames_the_new_folder_stays(tmp_path: Path) -> None:
+    for name in ("built", ".built.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name.strip(".")).touch()
+    recover(tmp_path / "built")
+    assert [path.name for path in tmp_path.iterdir()] == ["built"]
+    assert [path.name for path in (tmp_path / "built").iterdir()] == ["built"]

@@ -1,4 +1,4 @@
-"""A folder that is put in place whole: written aside, flushed to the disk, exchanged in one step."""
+"""Files and folders that appear whole or not at all: written aside, then put in place in one step."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import errno
 import os
 import platform
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
-from sam3port.cache.store import recover
 from sam3port.errors import Sam3PortError, UsageError
 
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -27,12 +27,40 @@ _HERE: Final = -100
 
 
 @contextlib.contextmanager
-def put_in_place(folder: Path) -> Iterator[Path]:
+def replacing(file: Path) -> Iterator[BinaryIO]:
+    """A stream whose content takes the place of ``file`` when the block ends well; else nothing changes.
+
+    Raises:
+        UsageError: it cannot be written: the folder is absent or must not be written to, the disk is full.
+    """
+    aside = file.with_name(f".{file.name}.{os.getpid()}-{threading.get_ident()}.new")
+    try:
+        try:
+            with aside.open("wb") as stream:
+                yield stream
+            aside.replace(file)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be written: {error.strerror or error}", "choose a folder that exists, with space in it"
+        ) from error
+
+
+@contextlib.contextmanager
+def put_in_place(folder: Path, *, flush: bool = True) -> Iterator[Path]:
     """A new folder that takes the place of ``folder`` when the block ends well, and goes when it does not.
 
     Whoever is killed meanwhile leaves ``folder`` as it was, and at most ``.NAME.new`` beside it, which the next one
     removes. Where the system cannot exchange folders in one step, there is a moment without ``folder``;
-    `sam3port.cache.store.recover` then brings the old one back.
+    `recover` then brings the old one back.
+
+    Args:
+        folder: its parent exists.
+        flush: whether all of it is on the disk before it is put in place, so that not even a power failure leaves half
+            of it; in vain for what can be made again.
     """
     new = folder.with_name(f".{folder.name}.new")
     recover(folder)
@@ -40,12 +68,24 @@ def put_in_place(folder: Path) -> Iterator[Path]:
     new.mkdir()
     try:
         yield new
-        _flush(new)
+        if flush:
+            _flush(new)
         _replace(folder, new)
-        _sync(folder.parent)
+        if flush:
+            _sync(folder.parent)
     finally:
         # The new one if it failed, the old one if they were exchanged, nothing if there was none.
         shutil.rmtree(new, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Brings back what `put_in_place` had moved away when it was killed between its two renames."""
+    old = folder.with_name(f".{folder.name}.old")
+    if old.exists():
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.rename(folder)
 
 
 def _replace(folder: Path, new: Path) -> None:
