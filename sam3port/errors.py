@@ -33,3 +33,13 @@ class PatchError(Sam3PortError):
 
 class StubError(Sam3PortError):
     """Something of a module that is not installed was called."""
+
+
+def first_line(error: Exception) -> str:
+    """What an error of any kind says, in one line: for a list of what failed, or a reason within another error."""
+    if isinstance(error, Sam3PortError):
+        return error.problem
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # TVM's last line says what it is about, after pages of its own stack.
+    last = type(error).__module__.startswith(("tvm", "tvm_ffi"))
+    return f"{type(error).__name__}: {lines[-1 if last else 0] if lines else 'no message'}"

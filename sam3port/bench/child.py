@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 import traceback
@@ -14,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from sam3port.verify.child import Outputs, first_line
+from sam3port.children.parent import Parent
+from sam3port.errors import first_line
+from sam3port.verify.child import Outputs
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,10 @@ class Opened:
 def serve(opening: Callable[[dict[str, Any]], Opened]) -> None:
     """Answers the contest until it ends.
 
-    The request is the file named on the command line; commands come as lines of JSON on standard input, answers leave
-    as such on standard output.
+    The request is the file named on the command line; commands and answers go as `sam3port.children.parent` says.
     """
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print must not get between the events
+    parent = Parent()
     request: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-
-    def say(event: str, **content: Any) -> None:
-        events.write(json.dumps({"event": event, **content}) + "\n")
-        events.flush()
-
     try:
         opened = opening(request)
         open_at = time.time()
@@ -54,16 +48,15 @@ def serve(opening: Callable[[dict[str, Any]], Opened]) -> None:
             first[name] = time.perf_counter() - started
             np.savez(Path(request["out"], f"{name}.npz"), **opened.outputs(name, result))  # type: ignore[arg-type]
             del result
-        say("ready", opened_s=open_at - request["started"], first_s=first, flops=dict(opened.flops))
-        for line in sys.stdin:
-            command = json.loads(line)
+        parent.say("ready", opened_s=open_at - request["started"], first_s=first, flops=dict(opened.flops))
+        for command in parent.commands():
             if command["do"] == "end":
                 break
-            say("ran", seconds=_turn(opened.works[command["work"]], command["at_least_s"]))
-        say("ended", peak=peak())
+            parent.say("ran", seconds=_turn(opened.works[command["work"]], command["at_least_s"]))
+        parent.say("ended", peak=peak())
     except Exception as error:
         traceback.print_exc()
-        say("failed", problem=first_line(error))
+        parent.say("failed", problem=first_line(error))
         raise SystemExit(1) from None
 
 

@@ -20,9 +20,9 @@ def main() -> None:
     from sam3port.build.request import BuildRequest
     from sam3port.compiler.export import load
     from sam3port.compiler.stage import EXPORTED
+    from sam3port.errors import first_line
     from sam3port.inspect.describe import count_flops, used_weights
     from sam3port.patching.install import install
-    from sam3port.verify.child import first_line
     from sam3port.verify.run_torch import register_operators
 
     warnings.simplefilter("ignore")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sam3port import children
+from sam3port.children.child import Child
 from sam3port.errors import Sam3PortError
 
 
@@ -39,14 +37,8 @@ class Process:
         file.write_text(
             json.dumps({**request, "out": str(folder), "threads": threads, "started": time.time()}), encoding="utf-8"
         )
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (kept open)
-        number = str(threads)
-        self._process = children.start(
-            module,
-            str(file),
-            log=self._log,
-            environment={"OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number, "TVM_NUM_THREADS": number},
-        )
+        told = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TVM_NUM_THREADS"), str(threads))
+        self._child = Child(module, str(file), environment=told)
         try:
             ready = self._event("ready")
         except BaseException:
@@ -62,7 +54,7 @@ class Process:
         Raises:
             ContestantFailed: it could not.
         """
-        self._send(do="run", work=work, at_least_s=at_least_s)
+        self._child.send({"do": "run", "work": work, "at_least_s": at_least_s})
         seconds: list[float] = self._event("ran")["seconds"]
         return seconds
 
@@ -72,37 +64,21 @@ class Process:
         Raises:
             ContestantFailed: it had ended before.
         """
-        self._send(do="end")
+        self._child.send({"do": "end"})
         peak = int(self._event("ended")["peak"])
-        self._process.wait()
+        self._child.fate()
         self.kill()
         return peak
 
     def kill(self) -> None:
         """Ends it, whatever it is doing. May be called again."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._log):
-            with contextlib.suppress(OSError):
-                if stream is not None:
-                    stream.close()
-
-    def _send(self, **command: Any) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # it died: the missing answer says so
-            self._process.stdin.write(json.dumps(command) + "\n")
-            self._process.stdin.flush()
+        self._child.end()
 
     def _event(self, expected: str) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if line:
-            event: dict[str, Any] = json.loads(line)
-            if event["event"] == expected:
-                return event
+        event = self._child.event()
+        if event is None:
+            said = self._child.said()
+            raise ContestantFailed(self._child.fate() + (f"; {said}" if said else ""))
+        if event["event"] != expected:
             raise ContestantFailed(str(event.get("problem", f"said {event['event']} instead of {expected}")))
-        status = self._process.wait()
-        fate = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-        self._log.seek(0)
-        lines = [text.strip() for text in self._log.read().splitlines() if text.strip()]
-        raise ContestantFailed(f"its process {fate}" + (f"; {lines[-1]}" if lines else ""))
+        return event

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sam3port.build.errors import BuildFailed, see_log
-from sam3port.build.processes import Worker, last_lines
+from sam3port.build.processes import Worker
 from sam3port.build.progress import LINK, MODEL, Progress, State, Step
 from sam3port.build.results import Results
 from sam3port.compiler.stage import Stage
@@ -38,8 +38,7 @@ class Linking:
             BuildFailed: it cannot be linked.
         """
         if event is None:
-            said = last_lines(self._log_file)
-            self._failed(worker.fate() + (f"; the last it said: {said}" if said else ""))
+            self._failed(worker.obituary())
         elif event["event"] == "failed":
             self._failed(event["error"]["problem"], event["error"]["remedy"])
         elif event["event"] == "start":

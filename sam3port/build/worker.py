@@ -1,30 +1,24 @@
 """The process that does the heavy work of a build: ``python -m sam3port.build.worker``.
 
-Jobs come in as lines of JSON on standard input, events go out as lines of JSON on standard output. It ends when its
-input ends, also in the middle of a job: so it never outlives the build that started it, however that one died.
-Everything that is printed meanwhile goes to standard error.
+Jobs come in and events go out as `sam3port.children.parent` says.
 """
 
 from __future__ import annotations
 
 import gc
-import json
-import os
-import queue
-import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from sam3port.build.progress import LINK, MODEL
 from sam3port.build.request import BuildRequest
 from sam3port.cache.store import Store
+from sam3port.children.parent import Parent
 from sam3port.compiler.stage import EXPORTED, OPTIMISED, PARAMETERS, RELAX, Stage
-from sam3port.errors import Sam3PortError, UsageError
+from sam3port.errors import Sam3PortError, UsageError, first_line
 
 if TYPE_CHECKING:
     from sam3port.components.component import Component
@@ -38,27 +32,9 @@ def main() -> None:
     # Programs are millions of Python objects that live as long as the stage: looking for garbage among them takes a
     # tenth of the time.
     gc.set_threshold(100_000, 20, 20)
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what upstream, torch or TVM print must not get between the events
-    jobs: queue.Queue[dict[str, Any]] = queue.Queue()
-    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
-    while True:
-        job = jobs.get()
-        work(job, _emitter(events))
-
-
-def _read_jobs(jobs: queue.Queue[dict[str, Any]]) -> None:
-    for line in sys.stdin:
-        jobs.put(json.loads(line))
-    os._exit(0)  # nobody waits for the result any more
-
-
-def _emitter(events: IO[str]) -> Emit:
-    def emit(**event: Any) -> None:
-        events.write(json.dumps(event) + "\n")
-        events.flush()
-
-    return emit
+    parent = Parent()
+    for job in parent.commands():
+        work(job, parent.say)
 
 
 def work(job: Mapping[str, Any], emit: Emit) -> None:
@@ -67,7 +43,7 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
 
     Args:
         job: ``kind``, ``request`` (a `BuildRequest` as JSON) and what `_export`, `_lower` or `_link` read.
-        emit: gets ``event="start" | "done" | "failed" | "note" | "finished"`` with component and stage.
+        emit: gets "start", "done", "failed", "note" or "finished", with component and stage.
     """
     request = BuildRequest.from_json(job["request"])
     try:
@@ -75,8 +51,8 @@ def work(job: Mapping[str, Any], emit: Emit) -> None:
     except _Failed:
         pass
     except Exception as error:
-        emit(event="failed", component=None, stage=None, error=_described(error))
-    emit(event="finished")
+        emit("failed", component=None, stage=None, error=_described(error))
+    emit("finished")
 
 
 class _Failed(Exception):
@@ -85,14 +61,14 @@ class _Failed(Exception):
 
 @contextmanager
 def _stage(component: str, stage: Stage | str, emit: Emit) -> Iterator[None]:
-    emit(event="start", component=component, stage=stage)
+    emit("start", component=component, stage=stage)
     started = time.perf_counter()
     try:
         yield
     except Exception as error:
-        emit(event="failed", component=component, stage=stage, error=_described(error))
+        emit("failed", component=component, stage=stage, error=_described(error))
         raise _Failed from error
-    emit(event="done", component=component, stage=stage, seconds=time.perf_counter() - started)
+    emit("done", component=component, stage=stage, seconds=time.perf_counter() - started)
 
 
 def _link(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
@@ -108,10 +84,7 @@ def _described(error: Exception) -> dict[str, str]:
     traceback.print_exception(error)
     if isinstance(error, Sam3PortError):
         return {"problem": error.problem, "remedy": error.remedy, "usage": str(isinstance(error, UsageError))}
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    # TVM's last line says what it is about, after pages of its own stack.
-    said = (lines[-1] if type(error).__module__.startswith(("tvm", "tvm_ffi")) else lines[0]) if lines else "no message"
-    return {"problem": f"{type(error).__name__}: {said.strip()}", "remedy": ""}
+    return {"problem": first_line(error), "remedy": ""}
 
 
 def _export(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
@@ -121,7 +94,7 @@ def _export(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
 
     preset = request.sizes()
     weights = f"seed {request.seed}" if request.checkpoint is None else request.checkpoint.name
-    emit(event="note", text=f"building the model {preset.name} at {preset.image_size} pixels, {weights}")
+    emit("note", text=f"building the model {preset.name} at {preset.image_size} pixels, {weights}")
     install(request.upstream, disable=request.disable)
     seed = None if request.checkpoint else request.seed
     model = build_model(preset, seed=seed, checkpoint=request.checkpoint, base=request.base)
@@ -196,7 +169,7 @@ def _lower(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
             module = optimisation.optimise(loaded(Stage.IMPORT, RELAX), target)
             ir.save(module, folder / OPTIMISED)
             if said := _tuned(module):
-                emit(event="note", text=f"{name}: {said}")
+                emit("note", text=f"{name}: {said}")
     if folder := folders.get(Stage.PACK):
         with _stage(name, Stage.PACK, emit):
             module = loaded(Stage.OPTIMISE, OPTIMISED)
@@ -217,7 +190,7 @@ def _lower(request: BuildRequest, job: Mapping[str, Any], emit: Emit) -> None:
 
 def _counter(name: str, stage: Stage, emit: Emit) -> Callable[[int, int], None]:
     def report(done: int, count: int) -> None:
-        emit(event="count", component=name, stage=stage, done=done, of=count)
+        emit("count", component=name, stage=stage, done=done, of=count)
 
     return report
 

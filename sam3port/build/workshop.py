@@ -9,7 +9,7 @@ from typing import IO, Any, Final
 
 from sam3port.build.errors import BuildFailed, see_log
 from sam3port.build.linking import KIND, Linking
-from sam3port.build.processes import Worker, last_lines
+from sam3port.build.processes import Worker
 from sam3port.build.progress import MODEL, Progress, State, Step
 from sam3port.build.results import Results
 from sam3port.compiler.stage import Stage
@@ -121,7 +121,7 @@ class Workshop:
         return worker
 
     def _give(self, worker: Worker, name: str, kind: str, **rest: Any) -> None:
-        worker.send({"kind": kind, "request": self._results.request.as_json(), **rest}, name)
+        worker.give({"kind": kind, "request": self._results.request.as_json(), **rest}, name)
 
     def _hear_one(self) -> None:
         """Waits a moment for one event."""
@@ -199,11 +199,9 @@ class Workshop:
         """A process ended that should not have."""
         if worker.busy_with is None:
             return
-        fate = worker.fate()
+        fate = worker.obituary()
         if self._results.room() < _LITTLE_ROOM:  # torch aborts when it cannot write
             fate += "; the disk is full"
-        if said := last_lines(self._log_file):
-            fate += f"; the last it said: {said}"
         if worker.busy_with == _WARM:
             raise BuildFailed(f"TVM cannot be loaded: {fate}", see_log(self._log_file))
         for name, stages in self._results.missing().items():

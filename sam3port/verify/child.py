@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -16,25 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3port.errors import Sam3PortError
+from sam3port.children.parent import Parent
+from sam3port.errors import first_line
 from sam3port.placing import replacing
 
 Outputs = Mapping[str, NDArray[np.generic]]
 Compute = Callable[[Outputs], Outputs]
 
 
-class Child:
-    """This process, as the proof that started it sees it."""
+class Computing:
+    """This process, which computes what a proof has written down."""
 
     def __init__(self) -> None:
-        self._events = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        os.dup2(2, 1)  # what upstream, torch or TVM print must not get between the events
-        threading.Thread(target=_end_with_the_proof, daemon=True).start()
+        self.say = Parent().say
         self.request: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-
-    def say(self, event: str, **content: Any) -> None:
-        self._events.write(json.dumps({"event": event, **content}) + "\n")
-        self._events.flush()
 
     def compute(self, ready: Callable[[str], Compute]) -> None:
         """Computes every case and writes its outputs as ``OUT/<case>.npz``.
@@ -70,20 +63,6 @@ class Child:
         self.say(event, component=component, seconds=seconds, memory=memory, **content)
 
 
-def _end_with_the_proof() -> None:
-    # Not sys.stdin: Python cannot end while a thread waits inside it.
-    while os.read(0, 4096):
-        pass
-    os._exit(1)
-
-
 def _write(file: Path, outputs: Outputs) -> None:
     with replacing(file) as stream:
         np.savez(stream, **outputs)  # type: ignore[arg-type]
-
-
-def first_line(error: Exception) -> str:
-    if isinstance(error, Sam3PortError):
-        return error.problem
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

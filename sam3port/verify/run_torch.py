@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sam3port.patching.install import Installation, install
 from sam3port.patching.patch import Kind
 from sam3port.plugins import load_plugins, switched_off
-from sam3port.verify.child import Child, Compute, Outputs
+from sam3port.verify.child import Compute, Computing, Outputs
 from sam3port.verify.runs import Run
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def main() -> None:
     """Computes what the request names (see `sam3port.verify.runs`)."""
     from sam3port.build.request import BuildRequest
 
-    child = Child()
+    child = Computing()
     run = Run(child.request["run"])
     build = BuildRequest.from_json(child.request["build"])
     reference = run in {Run.REFERENCE, Run.FLOAT64, Run.AUTOCAST}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sam3port.verify.child import Child, Compute
+from sam3port.verify.child import Compute, Computing
 
 
 def main() -> None:
     """Computes what the request names (see `sam3port.verify.runs`)."""
     from sam3port.build.runner import Compiled
 
-    child = Child()
+    child = Computing()
 
     def ready(name: str) -> Compute:
         return Compiled(Path(child.request["built"], name)).run

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
-from sam3port import children
 from sam3port.build.request import BuildRequest
+from sam3port.children.child import Child
 from sam3port.errors import Sam3PortError
 
 
@@ -119,7 +116,7 @@ class Processes:
         """
         self._build, self._built, self._folder, self._watcher = build, built, folder, watcher
         self._modules, self._more, self._runners = modules, more or {}, runners or {}
-        self._running: set[subprocess.Popen[str]] = set()
+        self._running: set[Child] = set()
         self._lock = threading.Lock()
         self._ended = False
 
@@ -144,8 +141,8 @@ class Processes:
         """Ends those that still run."""
         with self._lock:
             self._ended = True
-            for process in self._running:
-                process.kill()
+            for child in self._running:
+                child.kill()
 
     def _process(self, run: StrEnum, cases: Mapping[str, Sequence[Path]], outcome: Outcome) -> set[str]:
         """One process; the components that it is done with."""
@@ -153,23 +150,16 @@ class Processes:
         out.mkdir(parents=True, exist_ok=True)
         request = out / "request.json"
         request.write_text(json.dumps(self._request(run, cases, out)), encoding="utf-8")
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-            process = self._start(run, request, log)
-            try:
-                done, begun, said_before = self._follow(run, process, outcome, log)
-                status = process.wait()
-            finally:
-                with self._lock:
-                    self._running.discard(process)
-                process.kill()
-                process.wait()
-                for stream in (process.stdin, process.stdout):
-                    if stream is not None:
-                        stream.close()
+        child = self._start(run, request)
+        try:
+            done, begun, printed_before = self._follow(run, child, outcome)
             if done == set(cases):
                 return done
-            said = _last_line(log, said_before)
-        fate = f"its process was ended by signal {-status}" if status < 0 else f"its process ended with status {status}"
+            fate, said = child.fate(), child.said(printed_before)
+        finally:
+            with self._lock:
+                self._running.discard(child)
+            child.end()
         if begun is None:
             raise ProofError(f"the {run} run failed before its first component: {said or fate}", fate if said else "")
         # A crash: the component takes the blame, a new process does the rest.
@@ -188,36 +178,32 @@ class Processes:
             "out": str(out.absolute()),
         }
 
-    def _start(self, run: StrEnum, request: Path, log: IO[str]) -> subprocess.Popen[str]:
+    def _start(self, run: StrEnum, request: Path) -> Child:
         with self._lock:
             if self._ended:
                 raise KeyboardInterrupt
             # Its input is never written to: that it ends tells the child that the proof is gone.
-            process = children.start(self._modules[run], str(request), log=log, interpreter=self._runners.get(run, ()))
-            self._running.add(process)
-        return process
+            child = Child(self._modules[run], str(request), interpreter=self._runners.get(run, ()))
+            self._running.add(child)
+        return child
 
-    def _follow(
-        self, run: StrEnum, process: subprocess.Popen[str], outcome: Outcome, log: IO[str]
-    ) -> tuple[set[str], tuple[str, str] | None, int]:
+    def _follow(self, run: StrEnum, child: Child, outcome: Outcome) -> tuple[set[str], tuple[str, str] | None, int]:
         """Reads a process's events to their end.
 
         Returns:
             The components done, the component and case it was at, if any, and how long the log was when it came to it.
         """
-        assert process.stdout is not None
         done: set[str] = set()
         at: tuple[str, str] | None = None
-        said_before = 0
-        for line in process.stdout:
-            event = json.loads(line)
+        printed_before = 0
+        for event in child.events():
             kind, component = event["event"], event.get("component", "")
             outcome.memory = max(outcome.memory, event.get("memory", 0))
             if kind == "patches":
                 outcome.patches = tuple(event["names"])
             elif kind == "began":
                 at = (component, "")
-                said_before = os.fstat(log.fileno()).st_size
+                printed_before = child.printed()
                 self._watcher.began(run, component)
             elif kind == "case":
                 at = (component, event["case"])
@@ -227,11 +213,4 @@ class Processes:
                 done.add(component)
                 at = None
                 self._watcher.ended(run, component, event["seconds"], event["memory"], kind == "failed")
-        return done, at, said_before
-
-
-def _last_line(log: IO[str], start: int) -> str:
-    """What the process said last, after ``start`` bytes: below the traceback stands what is wrong."""
-    log.seek(start)
-    lines = [line.strip() for line in log.read().splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+        return done, at, printed_before

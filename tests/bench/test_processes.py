@@ -52,7 +52,7 @@ def test_a_process_that_dies_in_its_turn_is_a_failure(tmp_path: Path) -> None:
     process = Process(
         "sam3port.bench.run_limit", {"build": BuildRequest(("scoring_head",)).as_json()}, tmp_path / "out", 1
     )
-    process._process.kill()
-    with pytest.raises(ContestantFailed, match="signal 9"):
+    process._child.kill()
+    with pytest.raises(ContestantFailed, match="SIGKILL"):
         process.turn("float32", 0.1)
     process.kill()

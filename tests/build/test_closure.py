@@ -19,6 +19,7 @@ _ORCHESTRATION = {
     "sam3port.components.builtin",
     "sam3port.build",
     "sam3port.cache",
+    "sam3port.children.parent",
     "sam3port.build.worker",
     "sam3port.build.progress",
     "sam3port.build.request",
@@ -73,8 +74,8 @@ from sam3port.compiler.stage import ORDER, Stage
 request = BuildRequest(components=("scoring_head",))
 folders = {stage: str(Path(tempfile.mkdtemp())) for stage in ORDER}
 said = []
-def emit(**event):
-    said.append(event)
+def emit(event, **content):
+    said.append({"event": event, **content})
 def loaded():
     return sorted(name for name in sys.modules if name.split(".")[0] == "sam3port")
 worker.work({"kind": "export", "request": request.as_json(), "folders": {"scoring_head": folders[Stage.EXPORT]}}, emit)

@@ -22,10 +22,10 @@ def test_files_of_a_stage_that_is_done_may_be_gone(tmp_path: Path, upstream_sour
     ir.save(named_by_content(small()), folders[Stage.OPTIMISE] / OPTIMISED)
     events: list[tuple[str, str | None]] = []
 
-    def emit(**event: Any) -> None:
-        events.append((event["event"], event.get("stage")))
-        if event["event"] == "done":
-            folders[Stage(event["stage"])].rename(tmp_path / f"{event['stage']}.moved")
+    def emit(event: str, **content: Any) -> None:
+        events.append((event, content.get("stage")))
+        if event == "done":
+            folders[Stage(content["stage"])].rename(tmp_path / f"{content['stage']}.moved")
 
     request = BuildRequest(components=("small",), upstream=upstream_source.root)
     job = {

@@ -62,7 +62,7 @@ def test_a_proof_that_fails(tmp_path: Path) -> None:
     missing = np.full_like(RIGHT, math.nan)
     bad = [verdict("scores", wrong, "one box"), verdict("boxes", missing), verdict("logits", RIGHT[:2])]
     proof = Proof(BUILD, 1, [verdict("scores", RIGHT), *bad])
-    proof.failures = [Failure(Run.COMPILED, "text", "empty", "its process was ended by signal 11")]
+    proof.failures = [Failure(Run.COMPILED, "text", "empty", "its process was ended by SIGSEGV")]
     content, text = written(proof, tmp_path)
     assert content["passed"] is False
     assert "**FAILED**: 4 comparisons of 1 components, 4 fall short." in text
@@ -72,7 +72,7 @@ def test_a_proof_that_fails(tmp_path: Path) -> None:
     assert "at the stage tvm (patches 0.0e+00, export 0.0e+00, tvm 5.0e-01)" in scores
     assert any(line.startswith("- head, seed 1000, boxes: nan instead of ") for line in lines)
     assert any("the compiled run gives float32[2, 20], float32[3, 20] is what should come" in line for line in lines)
-    assert "- text, empty: the compiled run failed: its process was ended by signal 11" in lines
+    assert "- text, empty: the compiled run failed: its process was ended by SIGSEGV" in lines
     rows = {line.split("|")[2].strip(): line for line in lines if line.startswith("| `")}
     assert all(rows[f"`{name}`"].endswith("**FAIL** |") for name in ("scores", "boxes", "logits"))
     assert "Infinity" not in (tmp_path / JSON).read_text(encoding="utf-8")

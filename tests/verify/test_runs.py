@@ -152,7 +152,7 @@ def test_an_error_is_named_with_its_input(failing: Failing, run: str) -> None:
 
 @pytest.mark.parametrize("run", ["reference", "float64", "patched"])
 def test_a_crash_is_named_with_its_input(failing: Failing, run: str) -> None:
-    line = f"dies, seed 1000: the {run} run failed: its process was ended by signal 9"
+    line = f"dies, seed 1000: the {run} run failed: its process was ended by SIGKILL"
     assert any(said.startswith(line) for said in failing.stdout.splitlines()), failing.stdout
 
 

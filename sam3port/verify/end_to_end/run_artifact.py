@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 import sam3port
-from sam3port.verify.child import Child, Compute, Outputs
+from sam3port.verify.child import Compute, Computing, Outputs
 from sam3port.verify.end_to_end.found import Found
 from sam3port.verify.end_to_end.prompts import Kind, Prompt
 
@@ -29,7 +29,7 @@ def main() -> None:
     """Computes what the request names (see `sam3port.verify.runs`)."""
     assert not set(_NOT_HERE) & set(sys.modules)
     sys.modules.update(dict.fromkeys(_NOT_HERE))  # type: ignore[arg-type]
-    child = Child()
+    child = Computing()
     warnings.filterwarnings("ignore", message="the text is longer")
     model = sam3port.load(child.request["built"])
     child.compute(lambda name: ready(model, Path(child.request["photographs"][name])))

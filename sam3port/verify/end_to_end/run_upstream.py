@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3port.verify.child import Child, Compute, Outputs
+from sam3port.verify.child import Compute, Computing, Outputs
 from sam3port.verify.end_to_end.found import Found, telling
 from sam3port.verify.end_to_end.photographs import upright
 from sam3port.verify.end_to_end.prompts import Box, Kind, Prompt
@@ -28,7 +28,7 @@ def main() -> None:
     from sam3port.patching.install import install
     from sam3port.verify.run_torch import not_portability
 
-    child = Child()
+    child = Computing()
     build = BuildRequest.from_json(child.request["build"])
     installation = install(build.upstream, disable=[*build.disable, *not_portability(build.disable)])
     child.say("patches", names=installation.patches)
