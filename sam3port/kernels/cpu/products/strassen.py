@@ -25,8 +25,8 @@ from sam3port.kernels.cpu.codegen import emit, expressions, lines
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.codegen.transpose import turn_rows
-from sam3port.kernels.cpu.formats.register_tile import sum_steps
-from sam3port.kernels.cpu.formats.vector_unit import RegisterTile, VectorUnit
+from sam3port.kernels.cpu.formats.format import Arithmetic
+from sam3port.kernels.cpu.formats.register_tile import RegisterTile, sum_steps
 from sam3port.kernels.cpu.products.blocked import Ahead, Block, Chunks, bring_near, even_chunks, window_panels
 from sam3port.kernels.cpu.products.packed_rows import Source, pack_rows
 from sam3port.kernels.cpu.products.product import clamp, panel_groups, write_tile
@@ -93,15 +93,15 @@ class _Sizes:
         return 2 * self.half * self.tile.rows
 
 
-def _sizes(m: int, n: int, k: int, schedule: ProductSchedule, unit: VectorUnit) -> _Sizes:
-    tile = schedule.tile(unit.lanes)
+def _sizes(m: int, n: int, k: int, schedule: ProductSchedule, arithmetic: Arithmetic) -> _Sizes:
+    tile = schedule.tile(arithmetic)
     panels = n // tile.columns
     half = emit.ceildiv(emit.ceildiv(m, emit.ceildiv(m, schedule.block_rows)), 2 * tile.rows)
     blocks = emit.ceildiv(m, 2 * half * tile.rows)
     keeps_rows = len(_PRODUCTS) * half * tile.rows * (k // 2) <= _KEPT
     wait = schedule.window if keeps_rows else _WAIT * schedule.window
     window = max(2, window_panels(tile, 2 * half, panels, wait) // 2 * 2)
-    groups = panel_groups(blocks, panels // 2, None, unit.cores)
+    groups = panel_groups(blocks, panels // 2, None, arithmetic.cpu.cores)
     groups = groups if keeps_rows else max(groups, emit.ceildiv(panels, window))
     group_panels = 2 * emit.ceildiv(panels // 2, groups)
     return _Sizes(
@@ -121,7 +121,7 @@ def emit_strassen(
     n: int,
     k: int,
     schedule: ProductSchedule,
-    unit: VectorUnit,
+    arithmetic: Arithmetic,
     *,
     row: Callable[[Expr, Expr, int], Expr],
     column: Callable[[Expr, Expr, int], Expr],
@@ -130,7 +130,7 @@ def emit_strassen(
     from_memory: bool = False,
 ) -> None:
     """As `emit_product`, in float32, for an even number of panels and an even depth."""
-    sizes = _sizes(m, n, k, schedule, unit)
+    sizes = _sizes(m, n, k, schedule, arithmetic)
     tile, half, panels = sizes.tile, sizes.half, n // sizes.tile.columns
 
     with tasks(sizes.blocks * sizes.groups) as task:
@@ -145,7 +145,7 @@ def emit_strassen(
         def scaled_row(i: Expr, step: Expr, lanes: int) -> Expr:
             return own_row(i, step, lanes) * emit.broadcast(scale[i], lanes)
 
-        work = _Work(sizes, k // 2, unit, scaled_row, column, fetch)
+        work = _Work(sizes, k // 2, arithmetic, scaled_row, column, fetch)
         own_panels = emit.minimum(sizes.group_panels, panels - first_panel)
         with emit.serial(emit.ceildiv(own_panels, sizes.window_panels)) as window:
             left = emit.bind(first_panel + window * sizes.window_panels)
@@ -170,7 +170,7 @@ class _Work:
         self,
         sizes: _Sizes,
         depth: int,
-        unit: VectorUnit,
+        arithmetic: Arithmetic,
         row: Callable[[Expr, Expr, int], Expr],
         column: Callable[[Expr, Expr, int], Expr],
         fetch: Callable[[Expr, Expr, Expr], Expr],
@@ -180,11 +180,11 @@ class _Work:
             depth: of a half.
             row: of the task's block, from 0 on. The others as in `emit_product`.
         """
-        self.sizes, self.depth, self.unit = sizes, depth, unit
+        self.sizes, self.depth, self.arithmetic = sizes, depth, arithmetic
         self.row, self.column, self.fetch = row, column, fetch
         tile, steps = sizes.tile, sizes.chunks.steps
         self.near = emit.scratch((steps * tile.columns,))
-        self.block = Block(tile, 2 * sizes.half, emit.scratch((sizes.window_panels * sizes.block_rows * tile.columns,)))
+        self.block = Block(tile, 2 * sizes.half, tile.scratch(sizes.window_panels * 2 * sizes.half))
         self.kept = [self._all_rows(product) for product in _PRODUCTS] if sizes.keeps_rows else []
         self.current = None if self.kept else emit.scratch((sizes.half * tile.rows * steps + tile.lanes,))
 
@@ -251,7 +251,7 @@ class _Work:
     def _all_rows(self, product: _Product) -> Buffer:
         half = self.sizes.half
         source = self._source(product, 0)
-        return pack_rows(self.sizes.tile, self.depth, self.unit, half, half, self.sizes.chunks, source)
+        return pack_rows(self.sizes.tile, self.depth, self.arithmetic, half, half, self.sizes.chunks, source)
 
     def _chunk_of_rows(self, product: _Product, first: Expr, steps: Dim, packed: Buffer) -> None:
         tile, source = self.sizes.tile, self._source(product, first)
