@@ -7,7 +7,7 @@ of their terms only.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
@@ -114,7 +114,7 @@ class Widened(Format):
     def groups_along(self, at: Expr, load: Callable[[Expr, int], Expr], lanes: int) -> Expr:
         return bits.rounded(load(at, lanes), lanes) if self.rounds_left else load(at, lanes)
 
-    def weight_group(self, depth: int, at: Expr, element: Element) -> Expr:
+    def weight_group(self, depth: int, at: Expr, element: Element, companions: Sequence[Expr] = ()) -> Expr:
         return bits.narrow(element(at))
 
     def widened(self, groups: Expr, lanes: int) -> Expr:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -36,6 +36,13 @@ class Format(ABC):
     widens: ClassVar[bool] = False
     """Whether packed weights are stored in another type than they are multiplied in. They become that one chunk by
     chunk, in the nearest cache."""
+
+    scales_rows: ClassVar[bool] = False
+    """Whether each row of a left operand is brought to a size of its own before it is packed, see `row_factors`. Linear
+    layers alone can do that."""
+    companions: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Names and TVM's types of what lies beside a packed weight: tensors of one number for each column. Linear layers
+    alone can have them."""
 
     @property
     @abstractmethod
@@ -99,9 +106,32 @@ class Format(ABC):
             load: ``(k, count) -> vector`` of so many neighbours along K, float32.
         """
 
-    def weight_group(self, depth: int, at: Expr, element: Element) -> Expr:
-        """Group `at` of a weight of that depth, of the type `stored`."""
+    def row_factors(self, largest: Expr) -> tuple[Expr, Expr]:
+        """What numbers of a row are multiplied with, and what `finished` gets for it, where the format `scales_rows`.
+
+        Args:
+            largest: the largest magnitude in the row, float32.
+        """
+        raise NotImplementedError(f"{self} scales no rows")
+
+    def companions_of(self, depth: int, element: Element) -> Sequence[Expr]:
+        """The `companions` of one column of a weight of that depth."""
+        return ()
+
+    def weight_group(self, depth: int, at: Expr, element: Element, companions: Sequence[Expr] = ()) -> Expr:
+        """Group `at` of a column of a weight of that depth, of the type `stored`; the column has these `companions`."""
         return self.group(depth, at, element)
+
+    def finished(self, sums: Expr, row: Expr | None, companions: Sequence[Expr], lanes: int) -> Expr:
+        """The product's values, float32.
+
+        Args:
+            sums: a vector of accumulators of one row, for neighbouring columns.
+            row: the second of the row's factors, where the format `scales_rows`.
+            companions: vectors of those of the columns.
+            lanes: of the vectors.
+        """
+        return sums
 
     def widened(self, groups: Expr, lanes: int) -> Expr:
         """Groups of a weight as they are multiplied, from groups as they are stored."""

@@ -205,23 +205,22 @@ def linear_replacement(
     schedule = measured or own_linear_schedule(rows, n, k, arithmetic)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
-        packed_shape = gemm.packed_shape(n, k, arithmetic, schedule)
         flat = (k, n) if transposed else (n, k)
         fixed = new(weight)
-        if isinstance(fixed, GenericConst):
+        if isinstance(fixed, GenericConst) and not arithmetic.format.companions:
             host = fixed.value.numpy().reshape(flat)
-            packed: Expr = relax.const(gemm.pack_weight(host.T if transposed else host, arithmetic, schedule))
+            packed = [relax.const(gemm.pack_weight(host.T if transposed else host, arithmetic, schedule))]
         else:
             packing = gemm.pack_weight_func(n, k, arithmetic, transposed=transposed, schedule=schedule)
             pack = builder.add_func(packing, "pack_weight")
             matrix = g.reshaped(builder, fixed, flat)
-            packed_type = relax.TensorType(packed_shape, arithmetic.format.stored)
-            packed = builder.emit(relax.call_tir(pack, [matrix], packed_type))
+            made = gemm.packed_weight(n, k, arithmetic, schedule)
+            packed = _results(builder, pack, [matrix], [relax.TensorType(shape, *dtype) for _, shape, *dtype in made])
         m: Any = rows if isinstance(rows, int) else tirx.Var("m", "int64")
         product = gemm.linear_func(m, n, k, arithmetic, steps, schedule, read=read, written=chain.order)
         function = marked(product, measured, workload)
         kernel = builder.add_func(function, "_".join(["linear", *steps]))
-        arguments = [g.reshaped(builder, new(x), (rows, k)), packed]
+        arguments = [g.reshaped(builder, new(x), (rows, k)), *packed]
         arguments += operands_of(builder, new, chain, n, (rows, n))
         result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType((rows, n), "float32")))
         return _reshape(result, out_shape)
@@ -278,6 +277,14 @@ def _plain_weight(graph: Graph, expr: Expr) -> Expr | None:
         # A reshape of a batch that is not made of copies ends at a weight of more dimensions: None above.
         shape = inner
     return expr if shape is not None and len(shape) == 2 and graph.is_fixed(expr) else None
+
+
+def _results(builder: relax.BlockBuilder, kernel: Expr, arguments: list[Expr], types: list[Any]) -> list[Expr]:
+    """What a kernel computes that has results of these types."""
+    if len(types) == 1:
+        return [builder.emit(relax.call_tir(kernel, arguments, types[0]))]
+    called = builder.emit(relax.call_tir(kernel, arguments, types))
+    return [builder.emit(relax.TupleGetItem(called, index)) for index in range(len(types))]
 
 
 def _reshape(value: Expr, shape: tuple[Any, ...]) -> Expr:

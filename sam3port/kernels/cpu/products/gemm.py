@@ -19,7 +19,7 @@ from sam3port.kernels.common.row_order import RowOrder
 from sam3port.kernels.cpu.codegen import emit, epilogue
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
-from sam3port.kernels.cpu.formats.format import Arithmetic
+from sam3port.kernels.cpu.formats.format import Arithmetic, Element
 from sam3port.kernels.cpu.products.blocked import bring_near
 from sam3port.kernels.cpu.products.product import emit_product
 from sam3port.kernels.cpu.products.strassen import emit_strassen
@@ -33,6 +33,13 @@ def packed_shape(
     # What is computed from the shape does not depend on M: the weight is packed once.
     columns = (schedule or linear_schedule(None, n, k, arithmetic)).vectors * arithmetic.cpu.lanes
     return (emit.ceildiv(n, columns), arithmetic.format.groups(k), columns)
+
+
+def packed_weight(n: int, k: int, arithmetic: Arithmetic, schedule: ProductSchedule | None = None) -> list[Parameter]:
+    """What a packed weight is made of: names, shapes and types of the panels, and of what lies beside them."""
+    format = arithmetic.format
+    panels = ("packed", packed_shape(n, k, arithmetic, schedule), format.stored)
+    return [panels, *((name, (n,), dtype) for name, dtype in format.companions)]
 
 
 def pack_weight(
@@ -49,23 +56,32 @@ def pack_weight(
 def pack_weight_func(
     n: int, k: int, arithmetic: Arithmetic, *, transposed: bool = False, schedule: ProductSchedule | None = None
 ) -> tirx.PrimFunc:
-    """``(weight[N, K]) -> packed``; with `transposed` the weight is [K, N], as a plain matmul has it."""
+    """``(weight[N, K]) -> packed, *companions``; with `transposed` the weight is [K, N], as a plain matmul has it."""
     panels, groups, columns = packed_shape(n, k, arithmetic, schedule)
 
-    def body(weight: Buffer, packed: Buffer) -> None:
-        with emit.parallel(panels) as panel, emit.serial(groups) as group, emit.serial(columns) as column:
-            feature = panel * columns + column
+    format = arithmetic.format
 
+    def body(weight: Buffer, packed: Buffer, *companions: Buffer) -> None:
+        def column_of(feature: Expr) -> Element:
             def element(step: Expr) -> Expr:
                 value = weight[(step, feature) if transposed else (feature, step)]
                 return tirx.if_then_else(feature < n, value, emit.constant(0.0)) if n % columns else value
 
-            emit.store(packed, arithmetic.format.weight_group(k, group, element), [panel, group, column])
+            return element
+
+        if companions:
+            with emit.parallel(n) as feature:
+                for buffer, value in zip(companions, format.companions_of(k, column_of(feature)), strict=True):
+                    emit.store(buffer, value, [feature])
+        with emit.parallel(panels) as panel, emit.serial(groups) as group, emit.serial(columns) as column:
+            feature = panel * columns + column
+            beside = [buffer[tirx.min(feature, n - 1)] for buffer in companions]
+            value = format.weight_group(k, group, column_of(feature), beside)
+            emit.store(packed, value, [panel, group, column])
 
     shape = (k, n) if transposed else (n, k)
     kernel = emit.Kernel("pack weight", f"panels of {columns} columns")
-    packed_type = ("packed", (panels, groups, columns), arithmetic.format.stored)
-    return emit.primfunc([("weight", shape), packed_type], body, kernel=kernel)
+    return emit.primfunc([("weight", shape), *packed_weight(n, k, arithmetic, schedule)], body, kernel=kernel)
 
 
 def linear_func(
@@ -79,7 +95,7 @@ def linear_func(
     read: RowOrder | None = None,
     written: RowOrder | None = None,
 ) -> tirx.PrimFunc:
-    """``(x[M, K], packed, *operands, out[M, N])``: the product, then `steps` on each value.
+    """``(x[M, K], packed, *companions, *operands, out[M, N])``: the product, then `steps` on each value.
 
     Args:
         m: rows; an int or a symbolic variable of type int64.
@@ -92,9 +108,10 @@ def linear_func(
     tile = schedule.tile(arithmetic)
     others = epilogue.operand_shapes(steps, n, (m, n))
     back = None if written is None else written.inverse
+    format = arithmetic.format
 
     def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
-        *extra, out = rest
+        beside, extra, out = rest[: len(format.companions)], rest[len(format.companions) : -1], rest[-1]
 
         def write(row: Expr, column: Expr, value: Expr, lanes: int) -> None:
             place = row if back is None else back.source(row)
@@ -103,7 +120,7 @@ def linear_func(
 
         def right(panel: Expr, group: Expr, j: int) -> Expr:
             line = emit.load(packed, [panel, group, j * tile.lanes], tile.lanes)
-            return arithmetic.format.widened(line, tile.lanes)
+            return format.widened(line, tile.lanes)
 
         def widen(panel: Expr, first: Expr, steps: Dim, near: Buffer) -> None:
             bring_near(tile, steps, near, lambda step, j: right(panel, first + step, j))
@@ -128,13 +145,14 @@ def linear_func(
             fetch=fetch,
             write=write,
             # A single strip of rows reads a weight only once.
-            gather=widen if arithmetic.format.widens and not (isinstance(m, int) and m <= tile.rows) else None,
-            element_bytes=arithmetic.format.stored_bytes,
+            gather=widen if format.widens and not (isinstance(m, int) and m <= tile.rows) else None,
+            element_bytes=format.stored_bytes,
+            companions=lambda at, lanes: [emit.load(buffer, [at], lanes) for buffer in beside],
             from_memory=from_memory,
         )  # fmt: skip
 
-    packed_type = ("packed", packed_shape(n, k, arithmetic, schedule), arithmetic.format.stored)
-    parameters: list[Parameter] = [("x", (m, k)), packed_type, *others, ("out", (m, n))]
-    how = f"{tile}, {arithmetic.format.described}{', seven products of eight' if schedule.halvings else ''}"
+    weight = packed_weight(n, k, arithmetic, schedule)
+    parameters: list[Parameter] = [("x", (m, k)), *weight, *others, ("out", (m, n))]
+    how = f"{tile}, {format.described}{', seven products of eight' if schedule.halvings else ''}"
     kernel = emit.Kernel("linear", how, 2 * m * n * k)
     return emit.primfunc(parameters, body, kernel=kernel)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tvm import tirx
@@ -14,6 +14,7 @@ from sam3port.kernels.cpu.formats.format import Arithmetic
 from sam3port.kernels.cpu.formats.register_tile import RegisterTile, TileSums
 from sam3port.kernels.cpu.products.blocked import Block, emit_block, even_chunks, window_panels
 from sam3port.kernels.cpu.products.packed_rows import pack_rows
+from sam3port.kernels.cpu.products.row_factors import row_factors
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule
 
 Gather = Callable[..., None]
@@ -34,6 +35,7 @@ def emit_product(
     from_memory: bool = False,
     gather: Gather | None = None,
     element_bytes: int = 4,
+    companions: Callable[[Expr, int], Sequence[Expr]] | None = None,
 ) -> None:
     """The loops of a product over packed columns, in parallel over blocks of rows (and groups of panels).
 
@@ -49,7 +51,9 @@ def emit_product(
         gather: ``(panel, first, steps, near)`` puts a chunk of a panel into ``near[step, column]`` in the nearest
             cache, where it is read in place of `column`.
         element_bytes: of what `fetch` returns.
+        companions: ``(column, lanes) -> vectors`` of what the format has beside a weight (`Format.companions`).
     """
+    format = arithmetic.format
     tile = schedule.tile(arithmetic)
     panels = emit.ceildiv(n, tile.columns)
     if isinstance(m, int):
@@ -62,7 +66,7 @@ def emit_product(
     groups = panel_groups(blocks, panels, batch, arithmetic.cpu.cores)
     group_panels = emit.ceildiv(panels, groups)
     # Numbers are converted while they are packed, once for all panels.
-    packs_rows = block_tiles >= 4 or arithmetic.format.converts_left
+    packs_rows = block_tiles >= 4 or format.converts_left
     count = blocks * groups if batch is None else batch * blocks * groups
 
     with arithmetic.instructions(), tasks(count) as task:
@@ -71,10 +75,23 @@ def emit_product(
         first_panel = emit.bind((task % groups) * group_panels)
         aligned = isinstance(m, int) and m % block_rows == 0
         strips = block_tiles if aligned else emit.bind(emit.ceildiv(tirx.min(m - first_row, block_rows), tile.rows))
-        chunks = even_chunks(tile.unroll, arithmetic.format.groups(k), schedule.chunk)
+        chunks = even_chunks(tile.unroll, format.groups(k), schedule.chunk)
+
+        def own_row(i: Expr, step: Expr, lanes: int) -> Expr:
+            return row(*item, clamp(first_row + i, m, block_rows), step, lanes)
+
+        factors = row_factors(block_rows, k, tile.lanes, own_row, format.row_factors) if format.scales_rows else None
 
         def source(strip: Expr, i: int, step: Expr, lanes: int) -> Expr:
-            return row(*item, clamp(first_row + strip * tile.rows + i, m, block_rows), step, lanes)
+            value = row(*item, clamp(first_row + strip * tile.rows + i, m, block_rows), step, lanes)
+            if factors is None:
+                return value
+            return value * emit.broadcast(factors.there[strip * tile.rows + i], lanes)
+
+        def finish(i: Expr, at: Expr, sums: Expr, lanes: int) -> None:
+            back = None if factors is None else factors.back[i - first_row]
+            beside = () if companions is None else companions(at, lanes)
+            write(*item, i, at, format.finished(sums, back, beside, lanes), lanes)
 
         rows = pack_rows(tile, k, arithmetic, strips, block_tiles, chunks, source) if packs_rows else None
 
@@ -83,7 +100,7 @@ def emit_product(
                 return rows[first * block_rows + (strip * steps + step) * tile.rows + i]
             return source(strip, i, first + step, 1)
 
-        near = None if gather is None else emit.scratch((chunks.steps * tile.columns,), arithmetic.format.cached)
+        near = None if gather is None else emit.scratch((chunks.steps * tile.columns,), format.cached)
 
         width = window_panels(tile, block_tiles, group_panels, schedule.window)
         block = Block(tile, block_tiles, tile.scratch(width * block_tiles))
@@ -113,7 +130,7 @@ def emit_product(
             with emit.serial(strips) as strip, emit.serial(own) as panel:
                 write_tile(
                     tile, m, n, first_row + strip * tile.rows, (left + panel) * tile.columns, block.at(strip, panel),
-                    lambda i, c, value, lanes: write(*item, i, c, value, lanes), from_memory=from_memory,
+                    finish, from_memory=from_memory,
                 )  # fmt: skip
 
 

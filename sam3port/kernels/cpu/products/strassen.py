@@ -21,7 +21,7 @@ from typing import Final
 
 from tvm import tirx
 
-from sam3port.kernels.cpu.codegen import emit, expressions, lines
+from sam3port.kernels.cpu.codegen import emit, expressions
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.codegen.transpose import turn_rows
@@ -30,6 +30,7 @@ from sam3port.kernels.cpu.formats.register_tile import RegisterTile, sum_steps
 from sam3port.kernels.cpu.products.blocked import Ahead, Block, Chunks, bring_near, even_chunks, window_panels
 from sam3port.kernels.cpu.products.packed_rows import Source, pack_rows
 from sam3port.kernels.cpu.products.product import clamp, panel_groups, write_tile
+from sam3port.kernels.cpu.products.row_factors import row_factors
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule
 
 
@@ -140,10 +141,10 @@ def emit_strassen(
         def own_row(i: Expr, step: Expr, lanes: int) -> Expr:
             return row(clamp(first_row + i, m, sizes.block_rows), step, lanes)
 
-        scale, back = _row_scales(sizes, k, own_row)
+        factors = row_factors(sizes.block_rows, k, tile.lanes, own_row, _powers_of_two)
 
         def scaled_row(i: Expr, step: Expr, lanes: int) -> Expr:
-            return own_row(i, step, lanes) * emit.broadcast(scale[i], lanes)
+            return own_row(i, step, lanes) * emit.broadcast(factors.there[i], lanes)
 
         work = _Work(sizes, k // 2, arithmetic, scaled_row, column, fetch)
         own_panels = emit.minimum(sizes.group_panels, panels - first_panel)
@@ -153,7 +154,7 @@ def emit_strassen(
             work.sum_window(left, own)
 
             def restored(i: Expr, at: Expr, value: Expr, lanes: int) -> None:
-                write(i, at, value * emit.broadcast(back[i - first_row], lanes), lanes)
+                write(i, at, value * emit.broadcast(factors.back[i - first_row], lanes), lanes)
 
             strips = emit.minimum(2 * half, emit.ceildiv(m - first_row, tile.rows))
             with emit.serial(strips) as strip, emit.serial(own) as panel:
@@ -263,24 +264,14 @@ class _Work:
             turn_rows(tile.rows, tile.lanes, steps, row, packed, emit.bind(strip * steps * tile.rows))
 
 
-def _row_scales(sizes: _Sizes, k: int, row: Callable[[Expr, Expr, int], Expr]) -> tuple[Buffer, Buffer]:
-    """Powers of two, for each row of the block: what brings its largest element to between 1 and 2, and back again."""
-    lanes = sizes.tile.lanes
-    scale, back = emit.scratch((sizes.block_rows,)), emit.scratch((sizes.block_rows,))
-    with emit.serial(sizes.block_rows) as i:
-
-        def size(step: Expr, count: int, i: Expr = i) -> Expr:
-            return expressions.magnitude(row(i, step, count), count)
-
-        largest = lines.fold(k, lanes, size, tirx.max, 0.0)
-        # Neither this power nor its inverse may be 0 or infinite.
-        exponent = tirx.shift_right(tirx.reinterpret("int32", largest), tirx.IntImm("int32", 23))
-        power = emit.bind(tirx.min(tirx.max(exponent, 1), 253) - 127)
-        emit.store(scale, expressions.two_to(-power, 1), [i])
-        # A row of zeros stays one, whatever is left of the row that it was mixed with.
-        nothing = largest == emit.constant(0.0)
-        emit.store(back, tirx.Select(nothing, emit.constant(0.0), expressions.two_to(power, 1)), [i])
-    return scale, back
+def _powers_of_two(largest: Expr) -> tuple[Expr, Expr]:
+    """What brings the largest number of a row to between 1 and 2, and back again."""
+    # Neither this power nor its inverse may be 0 or infinite.
+    exponent = tirx.shift_right(tirx.reinterpret("int32", largest), tirx.IntImm("int32", 23))
+    power = emit.bind(tirx.min(tirx.max(exponent, 1), 253) - 127)
+    # A row of zeros stays one, whatever is left of the row that it was mixed with.
+    nothing = largest == emit.constant(0.0)
+    return expressions.two_to(-power, 1), tirx.Select(nothing, emit.constant(0.0), expressions.two_to(power, 1))
 
 
 def _signed(parts: tuple[_Part, ...], one: Callable[[_Part], Expr]) -> Expr:
