@@ -39,15 +39,16 @@ def limit_kernels(threads: int, target: Any = None) -> dict[str, LimitKernel]:
     """
     import tvm
 
+    from sam3port.kernels.cpu.formats.bfloat16 import pairs_on
+    from sam3port.kernels.cpu.formats.cpu import cpu_of
     from sam3port.kernels.cpu.formats.register_loops import SUMS, multiply_add, multiply_add_pairs
-    from sam3port.kernels.cpu.formats.vector_unit import vector_unit
     from sam3port.machine.cpus import configure_threads
     from sam3port.targets.host import host_target
 
     configure_threads(threads)
     target = host_target(threads) if target is None else target
-    unit = vector_unit(target)
-    lanes = unit.lanes
+    cpu = cpu_of(target)
+    lanes = cpu.lanes
 
     def compiled(function: Any) -> Any:
         module = tvm.IRModule({"kernel": function.with_attr("global_symbol", "kernel")})
@@ -63,8 +64,8 @@ def limit_kernels(threads: int, target: Any = None) -> dict[str, LimitKernel]:
         FLOAT32: LimitKernel(lambda: multiply(seeds, sums), 2 * threads * _ROUNDS * SUMS * lanes),
         READ: LimitKernel(lambda: read(numbers, totals), 4 * floats),
     }
-    if unit.dot:
-        pairs = compiled(multiply_add_pairs(threads, lanes, _ROUNDS, unit.dot))
+    if (paired := pairs_on(cpu)) is not None:
+        pairs = compiled(multiply_add_pairs(threads, lanes, _ROUNDS, paired.dot.feature))
         words = tvm.runtime.tensor(np.full((2, lanes), 0x3F003F00, dtype=np.uint32))  # 0.5 twice
         kernels[BFLOAT16] = LimitKernel(lambda: pairs(words, sums), 4 * threads * _ROUNDS * SUMS * lanes)
     return kernels

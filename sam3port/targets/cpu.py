@@ -64,10 +64,11 @@ class CpuTarget(BuildTarget):
             said.append(f"how fast this CPU's instructions are cannot be measured ({rates.problem}); {instead}")
         if self.dtype != "bfloat16":
             return said
-        from sam3port.kernels.cpu.formats.vector_unit import vector_unit
+        from sam3port.kernels.cpu.formats.bfloat16 import pairs_on
+        from sam3port.kernels.cpu.formats.cpu import cpu_of
 
         target = self.target()
-        if vector_unit(target, self.dtype).dot:
+        if pairs_on(cpu_of(target)) is not None:
             return said
         why = f"the CPU {target.attrs['mcpu']} has no instruction that multiplies it"
         if rates.bfloat16_pays is False:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sam3port.children import started_by_libraries
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.cpu import Cpu
 from sam3port.kernels.cpu.scheduling.schedules import Schedule
 from sam3port.kernels.cpu.workloads.workload import Workload
 from sam3port.tuning import duel
@@ -54,16 +54,16 @@ class _Pair:
 class Meter:
     """Has schedules measured."""
 
-    def __init__(self, target: Any, unit: VectorUnit, folder: Path, devices: Devices | None, jobs: int) -> None:
+    def __init__(self, target: Any, cpu: Cpu, folder: Path, devices: Devices | None, jobs: int) -> None:
         """
         Args:
             target: the ``tvm.target.Target`` to compile for.
-            unit: its vector unit.
+            cpu: what `target` is, for kernels.
             folder: gets the libraries.
             devices: where to run; None: here.
             jobs: processes that compile.
         """
-        self._target, self._unit, self._folder, self._devices, self._jobs = target, unit, folder, devices, jobs
+        self._target, self._cpu, self._folder, self._devices, self._jobs = target, cpu, folder, devices, jobs
         self._runners: dict[tuple[int, int], Any] = {}
         self._pairs: dict[tuple[str, Schedule], _Pair] = {}
 
@@ -123,8 +123,8 @@ class Meter:
         import tvm
         from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
-        functions = {duel.DEFAULT: workload.default(self._unit), duel.CANDIDATE: schedule}
-        made = {name: workload.function(self._unit, each) for name, each in functions.items()}
+        functions = {duel.DEFAULT: workload.default(self._cpu), duel.CANDIDATE: schedule}
+        made = {name: workload.function(self._cpu, each) for name, each in functions.items()}
         module = tvm.IRModule({name: each.with_attr("global_symbol", name) for name, each in made.items()})
         return module, [info for each in made.values() for info in ArgInfo.from_prim_func(each)]
 

@@ -41,10 +41,10 @@ class Machine:
         Raises:
             UsageError: the target is no CPU that LLVM compiles for.
         """
-        from sam3port.kernels.cpu.formats.vector_unit import vector_unit
+        from sam3port.kernels.cpu.formats.cpu import cpu_of
 
-        unit = vector_unit(target)
-        return Machine(str(target.attrs.get("mcpu", "generic")), unit.lanes, unit.registers, unit.cores)
+        cpu = cpu_of(target)
+        return Machine(str(target.attrs.get("mcpu", "generic")), cpu.lanes, cpu.registers, cpu.cores)
 
     def serves(self, other: Machine) -> bool:
         """Whether what was measured here counts there: on the same CPU, or on a generic one with such vectors.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.cpu import Cpu
 from sam3port.kernels.cpu.scheduling.schedules import Schedule
 from sam3port.kernels.cpu.workloads.workload import Workload
 from sam3port.tuning.measure import Meter, Result
@@ -41,9 +41,9 @@ class Plan:
     """In the order in which they are measured, without the default."""
 
 
-def plan(workload: Workload, unit: VectorUnit, trials: int, seed: int) -> Plan:
+def plan(workload: Workload, cpu: Cpu, trials: int, seed: int) -> Plan:
     """A sample of the space, the same for a seed: what differs from the default in one decision comes first."""
-    default, *others = workload.schedules(unit)
+    default, *others = workload.schedules(cpu)
     draw = random.Random(f"{seed} {workload.key}")
     near = [each for each in others if _decisions(default, each) == 1]
     far = [each for each in others if _decisions(default, each) > 1]
@@ -65,7 +65,7 @@ class Search:
     def __init__(
         self,
         meter: Meter,
-        unit: VectorUnit,
+        cpu: Cpu,
         machine: Machine,
         about: Mapping[str, str],
         known: Iterable[Record],
@@ -78,7 +78,7 @@ class Search:
             known: what was measured before.
             keep: gets every record as soon as there is one.
         """
-        self._meter, self._unit, self._machine, self._about, self._keep = meter, unit, machine, dict(about), keep
+        self._meter, self._cpu, self._machine, self._about, self._keep = meter, cpu, machine, dict(about), keep
         own = [each for each in known if each.machine == machine and each.about == self._about]
         self._trials = {(each.workload, _frozen(each.schedule)): each for each in own if each.kind is Kind.TRIAL}
         self._best = {each.workload: each for each in own if each.kind is Kind.BEST}
@@ -109,7 +109,7 @@ class Search:
             (proof,) = self._meter.measure(plan.workload, [schedule], *_PROOF)
             if proof.ratio is not None and proof.ratio > 1 + MARGIN:
                 return self._decide(plan.workload, proof, tuned=True)
-        default = plan.workload.default(self._unit)
+        default = plan.workload.default(self._cpu)
         seen = [each.default_seconds for (key, _), each in self._trials.items() if key == plan.workload.key]
         usual = statistics.median([each for each in seen if each is not None] or [math.nan])
         seconds = None if math.isnan(usual) else usual

@@ -15,13 +15,13 @@ from sam3port.kernels.cpu.formats.register_loops import SUMS
 def test_reading_reads_every_number(threads: int) -> None:
     import tvm
 
-    from sam3port.kernels.cpu.formats.vector_unit import vector_unit
+    from sam3port.kernels.cpu.formats.cpu import cpu_of
     from sam3port.machine.cpus import configure_threads
     from sam3port.targets.host import host_target
 
     configure_threads(threads)
     target = host_target(threads)
-    lanes = vector_unit(target).lanes
+    lanes = cpu_of(target).lanes
     function = limit._read(threads, lanes).with_attr("global_symbol", "kernel")
     kernel = tvm.compile(tvm.IRModule({"kernel": function}), target=target)["kernel"]
     numbers = np.zeros(limit._FLOATS, np.float32)

@@ -92,7 +92,7 @@ def test_the_checkpoint_counts_by_its_content(tmp_path: Path) -> None:
         ("compiler/importing/converter.py", [Stage.EXPORT]),
         ("compiler/importing/converters/cat.py", [Stage.EXPORT]),
         ("kernels/cpu/products/gemm.py", [Stage.EXPORT, Stage.IMPORT]),
-        ("kernels/cpu/formats/vector_unit.py", [Stage.EXPORT, Stage.IMPORT]),
+        ("kernels/cpu/formats/policy.py", [Stage.EXPORT, Stage.IMPORT]),
         ("targets/host.py", [Stage.EXPORT, Stage.IMPORT]),
         ("compiler/pack.py", [Stage.EXPORT, Stage.IMPORT, Stage.OPTIMISE]),
         ("compiler/compile.py", [Stage.EXPORT, Stage.IMPORT, Stage.OPTIMISE, Stage.PACK]),

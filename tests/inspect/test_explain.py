@@ -63,6 +63,11 @@ def test_the_command_names_kernels_and_what_has_none(built: tuple[Completed, Pat
     assert re.search(r"\d+ functions on the general rule: [\d.]+% of the time", said)
 
 
+def test_the_command_shows_which_products_take_which_number_format(built: tuple[Completed, Path]) -> None:
+    assert "number formats of a build in float32" in built[0].stdout
+    assert re.search(r"everything\s*│ float32\s*│ the build is in float32", built[0].stdout)
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -18,13 +18,13 @@ from sam3port.kernels.cpu.convolutions.transposed_convolution import transposed_
 from sam3port.kernels.cpu.elementwise import normalisation
 from sam3port.kernels.cpu.elementwise.channel_norm import channel_norm_func
 from sam3port.kernels.cpu.elementwise.roi_align import RoiAlignSpec, roi_align_func
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.format import Arithmetic
 from sam3port.kernels.cpu.products import gemm
 from sam3port.kernels.cpu.products.matmul import matmul_func
 from sam3port.kernels.cpu.products.narrow_mlp import narrow_mlp_func
 from sam3port.kernels.cpu.scheduling.schedules import linear_schedule
 from tests.compiled import library
-from tests.kernels.running import HOST, UNIT, Array, random
+from tests.kernels.running import CPU, HOST, IN_FLOAT32, Array, random
 from tests.kernels.stand_in import PAIRED, WIDENED
 
 
@@ -37,21 +37,23 @@ class Call:
     shape: Sequence[int]
 
 
-def products(unit: VectorUnit) -> dict[str, Call]:
-    """Those whose operands are rounded to the unit's type."""
-    x, bias, packed = random(0, 331, 201), random(2, 150), gemm.pack_weight(random(1, 150, 201), unit)
+def products(arithmetic: Arithmetic) -> dict[str, Call]:
+    """Those whose operands are rounded to the arithmetic's type."""
+    x, bias, packed = random(0, 331, 201), random(2, 150), gemm.pack_weight(random(1, 150, 201), arithmetic)
     image = random(3, 1, 9, 31, 37)
     spec = convolution.ConvolutionSpec(1, 9, 31, 37, 20, (3, 3), padding=(1, 1, 1, 1))
-    filters = convolution.pack_convolution(random(4, 20, 9, 3, 3), unit)
-    enlarging = convolution.pack_transposed(random(7, 9, 20, 2, 2), unit)
+    filters = convolution.pack_convolution(random(4, 20, 9, 3, 3), arithmetic)
+    enlarging = convolution.pack_transposed(random(7, 9, 20, 2, 2), arithmetic)
     epilogue = ("add_vector", "gelu")
     return {
-        "linear": Call(gemm.linear_func(331, 150, 201, unit, epilogue), [x, packed, bias], (331, 150)),
-        "few_rows": Call(gemm.linear_func(3, 150, 201, unit), [x[:3], packed], (3, 150)),
-        "matmul": Call(matmul_func(3, 101, 37, 71, unit), [random(5, 3, 101, 71), random(6, 3, 71, 37)], (3, 101, 37)),
-        "convolution": Call(convolution.convolution_func(spec, unit), [image, filters], (1, 20, spec.pixels)),
+        "linear": Call(gemm.linear_func(331, 150, 201, arithmetic, epilogue), [x, packed, bias], (331, 150)),
+        "few_rows": Call(gemm.linear_func(3, 150, 201, arithmetic), [x[:3], packed], (3, 150)),
+        "matmul": Call(
+            matmul_func(3, 101, 37, 71, arithmetic), [random(5, 3, 101, 71), random(6, 3, 71, 37)], (3, 101, 37)
+        ),
+        "convolution": Call(convolution.convolution_func(spec, arithmetic), [image, filters], (1, 20, spec.pixels)),
         "transposed_convolution": Call(
-            transposed_convolution_func(1, 9, (31, 37), 20, (2, 2), unit),
+            transposed_convolution_func(1, 9, (31, 37), 20, (2, 2), arithmetic),
             [image.reshape(1, 9, -1), enlarging],
             (1, 20, 62, 74),
         ),
@@ -59,7 +61,7 @@ def products(unit: VectorUnit) -> dict[str, Call]:
 
 
 def others() -> dict[str, Call]:
-    """Those that compute in float32 whatever the unit's type."""
+    """Those that compute in float32 whatever the arithmetic's type."""
     x, gamma, beta = random(0, 331, 200), random(1, 200), random(2, 200)
     image = random(3, 2, 9, 31, 37)
     heads = [random(seed, 1, 3, 250, 32) for seed in range(3)]
@@ -67,29 +69,31 @@ def others() -> dict[str, Call]:
     depthwise = DepthwiseSpec(2, 9, 31, 37, (7, 7), padding=(3, 3, 3, 3))
     regions = np.array([[i % 2, i, i, 20 + i, 30 - i] for i in range(11)], dtype=np.float32)
     pooling = RoiAlignSpec(2, 9, 31, 37, 11, (7, 7), 1.0, 0)
-    halved = replace(linear_schedule(331, 256, 200, UNIT), block_rows=48, halvings=1)
-    packed = gemm.pack_weight(random(7, 256, 200), UNIT, halved)
+    halved = replace(linear_schedule(331, 256, 200, IN_FLOAT32), block_rows=48, halvings=1)
+    packed = gemm.pack_weight(random(7, 256, 200), IN_FLOAT32, halved)
     return {
-        "halved": Call(gemm.linear_func(331, 256, 200, UNIT, (), halved), [x, packed], (331, 256)),
-        "attention": Call(attention_func(AttentionSpec(1, 3, 250, 250, 32, 32, 0.2), UNIT), heads, heads[0].shape),
+        "halved": Call(gemm.linear_func(331, 256, 200, IN_FLOAT32, (), halved), [x, packed], (331, 256)),
+        "attention": Call(
+            attention_func(AttentionSpec(1, 3, 250, 250, 32, 32, 0.2), IN_FLOAT32), heads, heads[0].shape
+        ),
         "attention_of_few": Call(
-            attention_func(AttentionSpec(1, 3, 7, 250, 32, 32, 0.2), UNIT),
+            attention_func(AttentionSpec(1, 3, 7, 250, 32, 32, 0.2), IN_FLOAT32),
             [heads[0][:, :, :7], *heads[1:]],
             (1, 3, 7, 32),
         ),
         "narrow_mlp": Call(
-            narrow_mlp_func(331, 2, 200, 9, UNIT, ("relu",)),
+            narrow_mlp_func(331, 2, 200, 9, CPU, ("relu",)),
             [x[:, :2], random(8, 200, 2), random(9, 200, 9)],
             (331, 9),
         ),
-        "layer_norm": Call(normalisation.layer_norm_func(331, 200, 1e-5, UNIT), [x, gamma, beta], x.shape),
-        "softmax": Call(normalisation.softmax_func(331, 200, UNIT), [x], x.shape),
+        "layer_norm": Call(normalisation.layer_norm_func(331, 200, 1e-5, CPU), [x, gamma, beta], x.shape),
+        "softmax": Call(normalisation.softmax_func(331, 200, CPU), [x], x.shape),
         "group_norm": Call(
-            normalisation.group_norm_func(2, 9, 31 * 37, 3, 1e-5, UNIT), [flat, gamma[:9], beta[:9]], flat.shape
+            normalisation.group_norm_func(2, 9, 31 * 37, 3, 1e-5, CPU), [flat, gamma[:9], beta[:9]], flat.shape
         ),
-        "channel_norm": Call(channel_norm_func(2, 9, 31 * 37, 1e-5, UNIT), [flat], flat.shape),
-        "depthwise": Call(depthwise_func(depthwise, UNIT), [image, random(6, 9, 7, 7)], flat.shape),
-        "roi_align": Call(roi_align_func(pooling, UNIT), [image, regions], (11, 9, 7, 7)),
+        "channel_norm": Call(channel_norm_func(2, 9, 31 * 37, 1e-5, CPU), [flat], flat.shape),
+        "depthwise": Call(depthwise_func(depthwise, CPU), [image, random(6, 9, 7, 7)], flat.shape),
+        "roi_align": Call(roi_align_func(pooling, CPU), [image, regions], (11, 9, 7, 7)),
     }
 
 
@@ -99,8 +103,8 @@ def calls() -> dict[str, Call]:
     heads = found["attention"].inputs
     attention = attention_func(AttentionSpec(1, 3, 250, 250, 32, 32, 0.2), PAIRED)
     found["attention_paired"] = Call(attention, heads, heads[0].shape)
-    for name, unit in {"float32": UNIT, "widened": WIDENED, "paired": PAIRED}.items():
-        found |= {f"{kernel}_{name}": call for kernel, call in products(unit).items()}
+    for name, arithmetic in {"float32": IN_FLOAT32, "widened": WIDENED, "paired": PAIRED}.items():
+        found |= {f"{kernel}_{name}": call for kernel, call in products(arithmetic).items()}
     return found
 
 

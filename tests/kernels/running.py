@@ -11,14 +11,17 @@ import tvm
 from tvm import relax
 from tvm.target import Target
 
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit, vector_unit
+from sam3port.kernels.cpu.formats.cpu import Cpu, cpu_of
+from sam3port.kernels.cpu.formats.float32 import FLOAT32
+from sam3port.kernels.cpu.formats.format import Arithmetic
 from sam3port.targets.host import host_target
 from tests.compiled import compiled
 
 Array = npt.NDArray[Any]
 
 HOST = host_target(2)
-UNIT: VectorUnit = vector_unit(HOST)
+CPU: Cpu = cpu_of(HOST)
+IN_FLOAT32 = Arithmetic(CPU, FLOAT32)
 
 
 def compile_function(function: Any, target: Target = HOST) -> Any:

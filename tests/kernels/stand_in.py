@@ -6,14 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from sam3port.kernels.cpu.formats import bfloat16, dot
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
-from tests.kernels.running import UNIT
+from sam3port.kernels.cpu.formats import bfloat16, micro_kernel
+from sam3port.kernels.cpu.formats import bfloat16_bits as bits
+from sam3port.kernels.cpu.formats.format import Arithmetic
+from tests.kernels.running import CPU
 
-WIDENED: VectorUnit = replace(UNIT, dtype="bfloat16", dot="")
-"""bfloat16 on a CPU without an instruction for it: what this machine's CPU runs, whatever it is."""
-PAIRED: VectorUnit = replace(UNIT, dtype="bfloat16", dot=UNIT.dot or dot.AVX512_BF16)
-"""With such an instruction, which needs `stand_in` where the CPU has none."""
+HAS_PAIRS = bfloat16.pairs_on(CPU) is not None
+PAIRING = CPU if HAS_PAIRS else replace(CPU, features=CPU.features | {micro_kernel.AVX512_BF16})
+"""This machine's CPU with an instruction for pairs of bfloat16, which needs `stand_in` where it has none."""
+PAIRS = bfloat16.pairs_on(PAIRING)
+assert PAIRS is not None
+PAIRED = Arithmetic(PAIRING, PAIRS)
+WIDENED = Arithmetic(CPU, bfloat16.WIDENED)
+"""bfloat16 without an instruction for it: what this machine's CPU runs, whatever it is."""
 
 
 def put_in(patched: pytest.MonkeyPatch) -> None:
@@ -21,9 +26,9 @@ def put_in(patched: pytest.MonkeyPatch) -> None:
 
     Such a CPU may lack the rounding to pairs, too, and LLVM then calls a function of compiler-rt, which is not there.
     """
-    if not UNIT.dot:
-        patched.setattr(dot, "in_llvm", in_llvm)
-        patched.setattr(bfloat16, "_in_llvm", rounding_in_llvm)
+    if not HAS_PAIRS:
+        patched.setattr(micro_kernel, "in_llvm", in_llvm)
+        patched.setattr(bits, "_in_llvm", rounding_in_llvm)
 
 
 @pytest.fixture
@@ -32,7 +37,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     put_in(monkeypatch)
 
 
-def in_llvm(_feature: str, lanes: int) -> str:
+def in_llvm(kernel: micro_kernel.DotProduct, lanes: int) -> str:
     floats, words = (f"<{lanes} x {element}>" for element in ("float", "i32"))
 
     def every(value: int) -> str:
@@ -40,7 +45,7 @@ def in_llvm(_feature: str, lanes: int) -> str:
 
     return f"""
 declare {floats} @llvm.fma.v{lanes}f32({floats}, {floats}, {floats})
-define linkonce_odr hidden {floats} @{dot.name(lanes)}({floats} %sums, {words} %a, {words} %b) alwaysinline {{
+define linkonce_odr hidden {floats} @{kernel.function(lanes)}({floats} %sums, {words} %a, {words} %b) alwaysinline {{
   %a1 = and {words} %a, {every(-65536)}
   %b1 = and {words} %b, {every(-65536)}
   %a0 = shl {words} %a, {every(16)}
@@ -57,7 +62,7 @@ define linkonce_odr hidden {floats} @{dot.name(lanes)}({floats} %sums, {words} %
 
 
 def rounding_in_llvm(lanes: int) -> str:
-    """As `sam3port.kernels.cpu.formats.bfloat16.rounded_bits`: to the nearest, ties to even; NaN stays NaN."""
+    """As `sam3port.kernels.cpu.formats.bfloat16_bits.rounded_bits`: to the nearest, ties to even; NaN stays NaN."""
 
     def vector(element: str, count: int = lanes) -> str:
         return f"<{count} x {element}>"
@@ -85,13 +90,13 @@ define linkonce_odr hidden {words} @{_rounded(lanes, count)}({vector("float", co
 
     header = f"define linkonce_odr hidden {vector('i32')}"
     return f"""{rounded(lanes)}{rounded(2 * lanes)}
-{header} @{bfloat16._along(lanes)}({vector("float", 2 * lanes)} %x) alwaysinline {{
+{header} @{bits._along(lanes)}({vector("float", 2 * lanes)} %x) alwaysinline {{
   %upper = call {vector("i32", 2 * lanes)} @{_rounded(lanes, 2 * lanes)}({vector("float", 2 * lanes)} %x)
   %narrow = trunc {vector("i32", 2 * lanes)} %upper to {vector("i16", 2 * lanes)}
   %words = bitcast {vector("i16", 2 * lanes)} %narrow to {vector("i32")}
   ret {vector("i32")} %words
 }}
-{header} @{bfloat16._beside(lanes)}({vector("float")} %low, {vector("float")} %high) alwaysinline {{
+{header} @{bits._beside(lanes)}({vector("float")} %low, {vector("float")} %high) alwaysinline {{
   %lower = call {vector("i32")} @{_rounded(lanes, lanes)}({vector("float")} %low)
   %upper = call {vector("i32")} @{_rounded(lanes, lanes)}({vector("float")} %high)
   %shifted = shl {vector("i32")} %upper, {every(16)}

@@ -22,7 +22,7 @@ from sam3port.machine.rates import KNOWN, MEASURED, Rates, kept_file, rates_of
 from sam3port.targets import measure_rates
 from sam3port.targets.cpu import CpuTarget
 from sam3port.targets.host import plain_host_target
-from tests.kernels.cpu.formats.test_vector_unit import assembly
+from tests.kernels.cpu.formats.test_machine_code import assembly
 from tests.machine.recorded import MACHINES, text
 
 EMERALD = Rates({256: 100, 512: 209}, {512: 93}, {512: 630}, MEASURED)

@@ -12,7 +12,7 @@ import pytest
 
 from sam3port.compiler.stage import OBJECTS, RECORD
 from sam3port.errors import UsageError
-from sam3port.kernels.cpu.formats.vector_unit import vector_unit
+from sam3port.kernels.cpu.formats.cpu import cpu_of
 from sam3port.targets.cpu import CpuTarget
 from sam3port.upstream.source import Upstream
 from tests.cli.conftest import call
@@ -35,8 +35,8 @@ MAC: Final = {"triple": "arm64-apple-macos", "mcpu": "apple-m1"}
 def test_the_kernels_are_as_wide_as_the_cpu_named(options: dict[str, str], lanes: int, registers: int) -> None:
     chosen = CpuTarget(options=options)
     chosen.check()
-    unit = vector_unit(chosen.target())
-    assert (unit.lanes, unit.registers) == (lanes, registers)
+    cpu = cpu_of(chosen.target())
+    assert (cpu.lanes, cpu.registers) == (lanes, registers)
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,23 @@ from tvm.target import codegen
 from sam3port.build.runner import Compiled
 from sam3port.compiler.errors import InputError
 from sam3port.errors import UsageError
-from sam3port.kernels.cpu.formats.vector_unit import vector_unit
+from sam3port.kernels.cpu.formats.bfloat16 import pairs_on
+from sam3port.kernels.cpu.formats.cpu import Cpu, cpu_of
+from sam3port.kernels.cpu.formats.policy import Kind
 from sam3port.kernels.cpu.products import gemm
 from sam3port.machine.features import known_features, relevant
 from sam3port.machine.processor import VARIABLE, described, running
 from sam3port.targets.cpu import CpuTarget
 from sam3port.upstream.source import Upstream
 from tests.cli.conftest import call
-from tests.kernels.cpu.formats.test_vector_unit import assembly
+from tests.kernels.cpu.formats.test_machine_code import assembly, in_bfloat16
 from tests.machine.recorded import FOLDER, MACHINES, text
+
+
+def pairs_by(cpu: Cpu) -> str:
+    """LLVM's name of the feature that has an instruction for pairs of bfloat16; empty: there is none."""
+    found = pairs_on(cpu)
+    return "" if found is None else found.dot.feature
 
 
 @pytest.fixture(params=MACHINES)
@@ -30,8 +38,8 @@ def name(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 def test_target_width_and_types(name: str) -> None:
     expected, made = MACHINES[name], CpuTarget("bfloat16")
-    target, unit = made.target(), vector_unit(made.target(), "bfloat16")
-    assert (str(target.attrs["mcpu"]), unit.lanes, unit.registers, unit.dot) == (
+    target, cpu = made.target(), cpu_of(made.target())
+    assert (str(target.attrs["mcpu"]), cpu.lanes, cpu.registers, pairs_by(cpu)) == (
         expected.mcpu,
         expected.lanes,
         expected.registers,
@@ -76,7 +84,7 @@ def test_the_machine_code_has_only_what_is_there(
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(FOLDER / f"{name}.txt"))
     target = CpuTarget("bfloat16").target()
-    code = assembly(gemm.linear_func(96, 64, 64, vector_unit(target, "bfloat16")), target)
+    code = assembly(gemm.linear_func(96, 64, 64, in_bfloat16(target, Kind.LINEAR)), target)
     assert re.search(there, code)
     assert not re.findall(away, code)
 
@@ -111,8 +119,8 @@ def test_what_this_machine_lacks_is_a_message(monkeypatch: pytest.MonkeyPatch) -
 def test_a_name_may_carry_features(options: dict[str, str], lanes: int, dot: str) -> None:
     made = CpuTarget("bfloat16", options)
     made.check()
-    unit = vector_unit(made.target(), "bfloat16")
-    assert (unit.lanes, unit.dot) == (lanes, dot)
+    cpu = cpu_of(made.target())
+    assert (cpu.lanes, pairs_by(cpu)) == (lanes, dot)
     name, _, features = options["mcpu"].partition(",")
     if features:
         assert made.identity() != CpuTarget("bfloat16", {**options, "mcpu": name}).identity()

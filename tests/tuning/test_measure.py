@@ -22,7 +22,7 @@ from sam3port.kernels.cpu.workloads.workload import LinearWork
 from sam3port.tuning.devices import Devices, find_devices
 from sam3port.tuning.measure import Meter
 from tests.conftest import clean_environment
-from tests.kernels.running import HOST, UNIT
+from tests.kernels.running import CPU, HOST
 
 pytest.importorskip("cloudpickle")
 pytest.importorskip("tornado")
@@ -33,10 +33,9 @@ KEY = "sam3port-test"
 
 def test_a_trace_cannot_bring_back_a_generated_kernel() -> None:
     """Why MetaSchedule's own search and database are not used. If this fails, they may do now."""
-    default, *_, other = WORK.schedules(UNIT)
+    default, *_, other = WORK.schedules(CPU)
     usual, made = (
-        tvm.IRModule({"main": WORK.function(UNIT, each).with_attr("global_symbol", "main")})
-        for each in (default, other)
+        tvm.IRModule({"main": WORK.function(CPU, each).with_attr("global_symbol", "main")}) for each in (default, other)
     )
     again = s_tir.Schedule(usual)
     s_tir.Schedule(made).trace.apply_to_schedule(again, remove_postproc=False)
@@ -45,7 +44,7 @@ def test_a_trace_cannot_bring_back_a_generated_kernel() -> None:
 
 
 def check(meter: Meter, rounds: int = 3) -> None:
-    _, good, *_, other = WORK.schedules(UNIT)
+    _, good, *_, other = WORK.schedules(CPU)
     results = list(meter.measure(WORK, [good, other], rounds=rounds, min_ms=2))
     assert [result.schedule for result in results] == [good, other]
     for result in results:
@@ -57,7 +56,7 @@ def check(meter: Meter, rounds: int = 3) -> None:
 
 
 def test_pairs_are_measured_here(tmp_path: Path) -> None:
-    check(Meter(HOST, UNIT, tmp_path, None, 1))
+    check(Meter(HOST, CPU, tmp_path, None, 1))
 
 
 def free_port() -> int:
@@ -119,7 +118,7 @@ def tracker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_pairs_are_measured_on_two_devices(tracker: str, tmp_path: Path) -> None:
     devices = find_devices(tracker, KEY)
     assert devices == Devices("127.0.0.1", int(tracker.split(":")[1]), KEY, 2)
-    check(Meter(HOST, UNIT, tmp_path, devices, 1))
+    check(Meter(HOST, CPU, tmp_path, devices, 1))
 
 
 def test_an_unknown_key_is_refused_with_those_that_there_are(tracker: str) -> None:

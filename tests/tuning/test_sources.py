@@ -11,7 +11,7 @@ from sam3port.build.keys import stage_keys
 from sam3port.build.request import BuildRequest
 from sam3port.compiler.stage import ORDER, Stage
 from sam3port.errors import UsageError
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.cpu import Cpu
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule
 from sam3port.kernels.cpu.workloads.tuned import TunedSchedules, schedule_of
 from sam3port.kernels.cpu.workloads.workload import LinearWork
@@ -94,17 +94,17 @@ def test_what_is_shipped_are_outcomes_one_for_a_workload() -> None:
 def test_kernels_take_what_is_shipped(record: Record) -> None:
     """A schedule that had gone stale, by a renamed field or a new check, would be passed over without a word."""
     machine = record.machine
-    unit = VectorUnit(machine.lanes, machine.registers, machine.cores)
+    cpu = Cpu(machine.lanes, machine.registers, machine.cores)
     schedule = schedule_of(record.schedule)
     assert schedule is not None and record.ratio is not None and record.ratio > 1
     if isinstance(schedule, ProductSchedule):
-        assert schedule.problem(unit) is None
+        assert schedule.problem(cpu) is None
     kind, shape, *rest = record.workload.split()
     if kind == "linear":
         rows, columns, depth = map(int, shape.split("x"))
         work = LinearWork(rows, columns, depth, tuple(rest[0].split(",")) if len(rest) == 2 else ())
         assert work.key == record.workload
-        assert TunedSchedules({record.workload: record.schedule}).product(work, unit) == schedule
+        assert TunedSchedules({record.workload: record.schedule}).product(work, cpu) == schedule
 
 
 def keys(*tuned: TunedSchedule, **options: str) -> dict[Stage, str]:

@@ -12,6 +12,7 @@ from sam3port.errors import UsageError
 if TYPE_CHECKING:
     from sam3port.build.request import BuildRequest
     from sam3port.inspect.explain import Share
+    from sam3port.targets.target import BuildTarget
 
 _WORTH: Final = 0.01
 """Share of the time below which what has no kernel of its own is not named."""
@@ -29,13 +30,30 @@ def refuse_to_explain(request: BuildRequest) -> None:
 
 
 def print_explanations(request: BuildRequest, folders: dict[str, Path]) -> None:
-    """A table for each component."""
+    """A table for each component, after one of the number formats that its products can take."""
     from sam3port.inspect.explain import explain
     from sam3port.verify.cases import FIRST_SEED
 
+    _print_formats(request.build_target())
     for name in request.components:
         component = request.component(name)
         _print(name, explain(folders[name], component.example(request.sizes(), FIRST_SEED)))
+
+
+def _print_formats(target: BuildTarget) -> None:
+    """Which products take which number format, by the first row that fits."""
+    from rich.table import Table
+
+    from sam3port.cli.console import output
+    from sam3port.kernels.cpu.formats.cpu import cpu_of
+    from sam3port.kernels.cpu.formats.policy import rules_for
+
+    table = Table(title=f"number formats of a build in {target.dtype}", title_justify="left")
+    for heading in ("what", "is computed in", "because"):
+        table.add_column(heading, overflow="fold")
+    for rule, found in rules_for(cpu_of(target.target()), target.dtype):
+        table.add_row(str(rule), str(found), rule.why)
+    output().print(table)
 
 
 def _print(name: str, shares: list[Share]) -> None:

@@ -178,20 +178,20 @@ def _search(
 
     from sam3port.build.keys import kernels_identity
     from sam3port.cli.tune.progress import show
-    from sam3port.kernels.cpu.formats.vector_unit import vector_unit
+    from sam3port.kernels.cpu.formats.cpu import cpu_of
     from sam3port.machine.cpus import configure_threads
     from sam3port.tuning.measure import Meter
     from sam3port.tuning.record import Machine
     from sam3port.tuning.search import Search, plan
 
     target = request.build_target().target()
-    unit, machine = vector_unit(target), Machine.of(target)
+    cpu, machine = cpu_of(target), Machine.of(target)
     about = {"tvm": importlib.metadata.version("apache-tvm"), "kernels": kernels_identity()[:12]}
     if devices is None:
         about["threads"] = str(configure_threads(threads))
-    meter = Meter(target, unit, folder, devices, jobs)
-    search = Search(meter, unit, machine, about, known, kept.add)
-    plans = [plan(work.workload, unit, trials, seed) for work in works]
+    meter = Meter(target, cpu, folder, devices, jobs)
+    search = Search(meter, cpu, machine, about, known, kept.add)
+    plans = [plan(work.workload, cpu, trials, seed) for work in works]
     with show(machine, devices, sum(len(search.missing(each)) for each in plans)) as progress:
         for work, each in zip(works, plans, strict=True):
             progress.begin(each.workload.key)

@@ -21,7 +21,7 @@ from tvm.sym import Analyzer
 from tvm.target import Target
 
 from sam3port.kernels.cpu.codegen.vector_math import expand_math, is_expensive
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit, vector_unit
+from sam3port.kernels.cpu.formats.cpu import Cpu, cpu_of
 
 _PARALLEL_FROM = 1 << 14
 """Elements below which waking other threads takes longer than the work."""
@@ -36,13 +36,13 @@ _SPATIAL, _REDUCTION = 0, 2  # tirx.IterVar.iter_type
 
 def default_schedule(target: Target) -> tvm.transform.Pass:
     """A module pass over all functions without the attribute ``tirx.is_scheduled``."""
-    unit = vector_unit(target)
+    cpu = cpu_of(target)
 
     def transform(mod: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
         scheduled = {}
         for name, function in mod.functions_items():
             if isinstance(function, tirx.PrimFunc) and not _is_scheduled(function):
-                scheduled[name] = schedule_function(function, unit)
+                scheduled[name] = schedule_function(function, cpu)
         for name, function in scheduled.items():
             mod[name] = function
         return mod
@@ -54,7 +54,7 @@ def _is_scheduled(function: tirx.PrimFunc) -> bool:
     return function.attrs is not None and bool(function.attrs.get("tirx.is_scheduled", False))
 
 
-def schedule_function(function: tirx.PrimFunc, unit: VectorUnit) -> tirx.PrimFunc:
+def schedule_function(function: tirx.PrimFunc, cpu: Cpu) -> tirx.PrimFunc:
     """`function` with a schedule; as it is when its body is not made of blocks (sorting, scatter)."""
     function = expand_math(function)
     try:
@@ -64,7 +64,7 @@ def schedule_function(function: tirx.PrimFunc, unit: VectorUnit) -> tirx.PrimFun
         return function
     _inline(schedule, blocks, list(function.params))
     for block in _blocks(schedule):
-        _Block(schedule, block, unit).apply()
+        _Block(schedule, block, cpu).apply()
     return schedule.mod["main"].with_attr("tirx.is_scheduled", True)
 
 
@@ -102,10 +102,10 @@ def _static(extent: Any) -> int | None:
 class _Block:
     """Schedules one block that has a loop nest of its own."""
 
-    def __init__(self, schedule: s_tir.Schedule, block: Any, unit: VectorUnit) -> None:
+    def __init__(self, schedule: s_tir.Schedule, block: Any, cpu: Cpu) -> None:
         self.schedule = schedule
         self.block = block
-        self.unit = unit
+        self.cpu = cpu
         self.statement = schedule.get(block)
 
     def apply(self) -> None:
@@ -130,10 +130,10 @@ class _Block:
     def _lanes_of(self, loop: Any) -> int:
         """Lanes to cut a loop into vectors of: all, or fewer when that is what divides it; 1: no vectors."""
         extent = _static(self.schedule.get(loop).extent)
-        lanes = self.unit.lanes
+        lanes = self.cpu.lanes
         while lanes > 1 and (extent is None or extent % lanes):
             lanes //= 2
-        return lanes if lanes >= min(4, self.unit.lanes) else 1
+        return lanes if lanes >= min(4, self.cpu.lanes) else 1
 
     def _elementwise(self) -> None:
         schedule = self.schedule
@@ -251,7 +251,7 @@ class _Block:
     def _partial_sums(self) -> bool:
         """One sum for each lane, added up at the end: faster than one chain, and closer to the exact sum."""
         schedule = self.schedule
-        if len(self.statement.writes) != 1 or self.unit.lanes == 1:
+        if len(self.statement.writes) != 1 or self.cpu.lanes == 1:
             return False
         try:
             reduction = schedule.fuse(*self.reductions) if len(self.reductions) > 1 else self.reductions[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import tvm
@@ -11,7 +12,8 @@ from tvm.target import Target
 
 from sam3port.kernels.common.graph import Emit, Graph, Var
 from sam3port.kernels.common.rewriting import rewritten
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit, vector_unit
+from sam3port.kernels.cpu.formats.cpu import cpu_of
+from sam3port.kernels.cpu.formats.float32 import FLOAT32
 from sam3port.kernels.cpu.patterns.attention import match_attention
 from sam3port.kernels.cpu.patterns.channel_norm import match_channel_norm
 from sam3port.kernels.cpu.patterns.convolution import match_convolution, match_transposed_convolution
@@ -19,12 +21,13 @@ from sam3port.kernels.cpu.patterns.depthwise import match_depthwise
 from sam3port.kernels.cpu.patterns.linear import match_linear
 from sam3port.kernels.cpu.patterns.narrow_mlp import match_narrow_mlp
 from sam3port.kernels.cpu.patterns.normalisation import match_normalisation
+from sam3port.kernels.cpu.patterns.options import Options
 from sam3port.kernels.cpu.patterns.product import match_product
 from sam3port.kernels.cpu.patterns.replacement import Replacement
 from sam3port.kernels.cpu.patterns.roi_align import match_roi_align
 from sam3port.kernels.cpu.workloads.tuned import UNTUNED, TunedSchedules
 
-Matcher = Callable[[Graph, Var, VectorUnit, TunedSchedules], Replacement | None]
+Matcher = Callable[[Graph, Var, Options], Replacement | None]
 
 MATCHERS: tuple[Matcher, ...] = (
     match_attention,
@@ -41,17 +44,18 @@ MATCHERS: tuple[Matcher, ...] = (
 """In order of preference: the last product of an attention is a matmul, too."""
 
 
-def find(function: relax.Function, unit: VectorUnit, tuned: TunedSchedules = UNTUNED) -> list[Replacement]:
+def find(function: relax.Function, options: Options) -> list[Replacement]:
     """Every place in `function` for a kernel, which has the schedule that was measured for it, if one was."""
     graph = Graph(function)
+    anywhere = replace(options, cpu=options.cpu.anywhere)
     found: dict[Any, Replacement] = {}
     for var, _ in reversed(graph.bindings):  # an attention's last product comes before its first
         if graph.is_alias(var):
             continue
         # What is done to weights alone is done where the build runs, which may be another kind of machine.
-        fitting = unit.anywhere if graph.reads_no_input(var) else unit
+        fitting = anywhere if graph.reads_no_input(var) else options
         for match in MATCHERS:
-            replacement = match(graph, var, fitting, tuned)
+            replacement = match(graph, var, fitting)
             if replacement is not None:
                 found.setdefault(replacement.var, replacement)
                 graph.replaced.add(replacement.var)
@@ -60,7 +64,7 @@ def find(function: relax.Function, unit: VectorUnit, tuned: TunedSchedules = UNT
     return list(found.values())
 
 
-def dispatch(target: Target, tuned: TunedSchedules = UNTUNED, dtype: str = "float32") -> tvm.transform.Pass:
+def dispatch(target: Target, tuned: TunedSchedules = UNTUNED, dtype: str = FLOAT32.precision) -> tvm.transform.Pass:
     """A module pass: known operators become calls of kernels made for `target`; the rest stays as it is.
 
     Args:
@@ -68,11 +72,11 @@ def dispatch(target: Target, tuned: TunedSchedules = UNTUNED, dtype: str = "floa
         tuned: schedules that were measured; all other kernels' are computed from their shapes.
         dtype: what products are computed in; everything else is float32.
     """
-    unit = vector_unit(target, dtype)
+    options = Options(cpu_of(target), dtype, tuned)
 
     def transform(mod: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
         def kernels(function: relax.Function) -> dict[Var, Emit]:
-            return {place.var: place.emit for place in find(function, unit, tuned)}
+            return {place.var: place.emit for place in find(function, options)}
 
         return relax.transform.DeadCodeElimination()(rewritten(mod, kernels))
 

@@ -14,7 +14,9 @@ from sam3port.kernels.common.legalise import LEGALISATIONS
 from sam3port.kernels.common.unread import leave_out_unread
 from sam3port.kernels.cpu.default_schedule import default_schedule
 from sam3port.kernels.cpu.dispatch import dispatch, find
-from sam3port.kernels.cpu.formats.vector_unit import vector_unit
+from sam3port.kernels.cpu.formats.cpu import cpu_of
+from sam3port.kernels.cpu.formats.float32 import FLOAT32
+from sam3port.kernels.cpu.patterns.options import Options
 from sam3port.kernels.cpu.workloads.tuned import TUNED, UNTUNED, TunedSchedules
 from sam3port.kernels.cpu.workloads.workload import Workload
 
@@ -25,7 +27,7 @@ def optimise(
     *,
     lift_parameters: bool = True,
     tuned: TunedSchedules = UNTUNED,
-    dtype: str = "float32",
+    dtype: str = FLOAT32.precision,
 ) -> tvm.IRModule:
     """Kernels where there are some, everything else fused and scheduled.
 
@@ -61,7 +63,7 @@ def optimise(
         return tvm.transform.Sequential(passes, name="sam3port.cpu.optimise")(mod)
 
 
-def tunable(mod: tvm.IRModule, target: Target, dtype: str = "float32") -> list[tuple[Workload, int]]:
+def tunable(mod: tvm.IRModule, target: Target, dtype: str = FLOAT32.precision) -> list[tuple[Workload, int]]:
     """The work of every call of a kernel in `mod` as `optimise` leaves it, where there is a choice of schedules.
 
     Args:
@@ -72,13 +74,13 @@ def tunable(mod: tvm.IRModule, target: Target, dtype: str = "float32") -> list[t
     Returns:
         Each with its FLOPs.
     """
-    unit = vector_unit(target, dtype)
+    cpu = cpu_of(target)
     tidy = tvm.transform.Sequential(tidied())(mod)
-    places = [place for function in _relax_functions(tidy) for place in find(function, unit)]
+    places = [place for function in _relax_functions(tidy) for place in find(function, Options(cpu, dtype))]
     work = {place.workload.key: place.workload for place in places if place.workload is not None}
     # Some of them are for naught: an attention takes the place of products. So all get the usual schedule as if it had
     # been measured, and those that are left say what they are.
-    usual = TunedSchedules({key: asdict(each.default(unit)) for key, each in work.items()})
+    usual = TunedSchedules({key: asdict(each.default(cpu)) for key, each in work.items()})
     done = dispatch(target, usual, dtype)(tidy)
     left = []
     for function in _relax_functions(done):

@@ -94,7 +94,7 @@ class Attention(nn.Module):
 
 @pytest.mark.usefixtures("stand_in")
 def test_attention_in_a_region_rounds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sam3port.kernels.cpu.dispatch.vector_unit", lambda *_: PAIRED)
+    monkeypatch.setattr("sam3port.kernels.cpu.dispatch.cpu_of", lambda *_: PAIRED.cpu)
     x = torch.randn(1, 2, 40, 32, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(40, 40, dtype=torch.bool).tril()
     mask[3] = False

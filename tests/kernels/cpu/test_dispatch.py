@@ -12,9 +12,10 @@ from tvm import relax
 from tvm.relax import op
 
 from sam3port.kernels.cpu.dispatch import dispatch, find
+from sam3port.kernels.cpu.patterns.options import Options
 from sam3port.kernels.cpu.pipeline import optimise
 from tests.compiled import compiled
-from tests.kernels.running import HOST, UNIT, Array, kernels_called, random
+from tests.kernels.running import CPU, HOST, Array, kernels_called, random
 
 torch = pytest.importorskip("torch")
 
@@ -36,7 +37,7 @@ def module(inputs: list[tuple[int, ...]], weights: list[tuple[int, ...]], build:
 
 
 def kernels(mod: Any) -> list[str]:
-    return [replacement.kernel for replacement in find(mod["main"], UNIT)]
+    return [replacement.kernel for replacement in find(mod["main"], Options(CPU))]
 
 
 def called(mod: Any) -> list[str]:

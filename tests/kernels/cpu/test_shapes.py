@@ -19,7 +19,7 @@ from sam3port.kernels.cpu.elementwise.roi_align import RoiAlignSpec
 from tests.kernels import reference
 from tests.kernels.cpu.convolutions.test_depthwise import check as check_depthwise
 from tests.kernels.cpu.elementwise.test_roi_align import check as check_regions
-from tests.kernels.running import UNIT, Array, assert_as_exact, compile_function, random, run
+from tests.kernels.running import CPU, IN_FLOAT32, Array, assert_as_exact, compile_function, random, run
 
 LONG = 100_003
 """A prime, and more than there are rows, columns or keys in any block."""
@@ -89,7 +89,7 @@ def test_attention(batch: int, heads: int, queries: int, keys: int, features: in
     spec = AttentionSpec(batch, heads, queries, keys, features, value_features, scale=features**-0.5)
     shapes = ((queries, features), (keys, features), (keys, value_features))
     q, k, v = (random(seed, batch, heads, *shape) for seed, shape in enumerate(shapes))
-    ours = run(attention_func(spec, UNIT), [q, k, v], (batch, heads, queries, value_features))
+    ours = run(attention_func(spec, IN_FLOAT32), [q, k, v], (batch, heads, queries, value_features))
     plain, exact = (reference.attention(q, k, v, spec.scale, dtype) for dtype in (np.float32, np.float64))
     assert_as_exact(ours, plain, exact, terms=float(np.abs(v).max()))
 
@@ -99,12 +99,12 @@ ROWS = [(2, 1), (1, 2), (3, LONG), (LONG, 3), (101, 103)]
 
 def check_rows(rows: int, length: int) -> None:
     x, gamma, beta = random(0, rows, length), random(1, length), random(2, length)
-    function = normalisation.layer_norm_func(rows, length, 1e-5, UNIT)
+    function = normalisation.layer_norm_func(rows, length, 1e-5, CPU)
     ours = run(function, [x, gamma, beta], x.shape)
     plain, exact = (reference.normalised(x, 1e-5, dtype) * gamma + beta for dtype in (np.float32, np.float64))
     terms = float((np.abs(x) / np.sqrt(x.astype(np.float64).var(-1, keepdims=True) + 1e-5)).max())
     assert_as_exact(ours, plain, exact, terms=terms * float(np.abs(gamma).max()))
-    ours = run(normalisation.softmax_func(rows, length, UNIT), [x], x.shape)
+    ours = run(normalisation.softmax_func(rows, length, CPU), [x], x.shape)
     plain, exact = (reference.softmax(x, dtype) for dtype in (np.float32, np.float64))
     assert_as_exact(ours, plain, exact)
 
@@ -115,7 +115,7 @@ def test_layer_norm_and_softmax(rows: int, length: int) -> None:
 
 
 def test_softmax_of_unknown_length() -> None:
-    kernel = compile_function(normalisation.softmax_func(3, tirx.Var("n", "int64"), UNIT))
+    kernel = compile_function(normalisation.softmax_func(3, tirx.Var("n", "int64"), CPU))
     for length in (1, 7, 300, LONG):
         x = random(length, 3, length)
         out = tvm.runtime.tensor(np.full(x.shape, np.nan, dtype=np.float32))
@@ -140,7 +140,7 @@ def test_group_norm(batch: int, channels: int, size: int, groups: int) -> None:
     def expected(dtype: type) -> Array:
         return reference.normalised(lines, 1e-5, dtype).reshape(x.shape) * gamma[:, None] + beta[:, None]
 
-    function = normalisation.group_norm_func(batch, channels, size, groups, 1e-5, UNIT)
+    function = normalisation.group_norm_func(batch, channels, size, groups, 1e-5, CPU)
     ours = run(function, [x, gamma, beta], x.shape)
     terms = float((np.abs(lines) / np.sqrt(lines.astype(np.float64).var(-1, keepdims=True) + 1e-5)).max())
     assert_as_exact(ours, expected(np.float32), expected(np.float64), terms=terms * float(np.abs(gamma).max()))

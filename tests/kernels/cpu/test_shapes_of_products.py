@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from sam3port.kernels.cpu.convolutions import convolution as convolutions
 from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec
 from sam3port.kernels.cpu.convolutions.transposed_convolution import transposed_convolution_func
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.format import Arithmetic
 from sam3port.kernels.cpu.products import gemm
 from sam3port.kernels.cpu.products.matmul import matmul_func
 from tests.kernels import reference
-from tests.kernels.running import UNIT, assert_as_exact, random, run
+from tests.kernels.running import IN_FLOAT32, assert_as_exact, random, run
 from tests.kernels.stand_in import PAIRED, WIDENED, stand_in
 
 __all__ = ["stand_in"]
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("stand_in")
 
 LONG = 100_003
 """A prime, and more than there are rows, columns or steps in any block, chunk or window."""
-UNITS = pytest.mark.parametrize("unit", [UNIT, WIDENED, PAIRED], ids=["float32", "widened", "paired"])
+FORMATS = pytest.mark.parametrize("arithmetic", [IN_FLOAT32, WIDENED, PAIRED], ids=["float32", "widened", "paired"])
 
 
 def drawn(examples: int) -> settings:
@@ -34,50 +34,59 @@ def drawn(examples: int) -> settings:
     )
 
 
-@UNITS
+@FORMATS
 @pytest.mark.parametrize(
     ("m", "n", "k"), [(2, 1, 1), (1, 2, 1), (1, 1, 2), (LONG, 3, 5), (2, LONG, 3), (3, 2, LONG), (389, 7, 131)]
 )
-def test_linear(m: int, n: int, k: int, unit: VectorUnit) -> None:
+def test_linear(m: int, n: int, k: int, arithmetic: Arithmetic) -> None:
     x, weight = random(0, m, k), random(1, n, k)
-    ours = run(gemm.linear_func(m, n, k, unit), [x, gemm.pack_weight(weight, unit)], (m, n))
-    x, weight = reference.rounded(x, unit.dtype), reference.rounded(weight, unit.dtype)
+    ours = run(gemm.linear_func(m, n, k, arithmetic), [x, gemm.pack_weight(weight, arithmetic)], (m, n))
+    x, weight = (
+        reference.rounded(x, arithmetic.format.precision),
+        reference.rounded(weight, arithmetic.format.precision),
+    )
     exact = x.astype(np.float64) @ weight.astype(np.float64).T
     assert_as_exact(ours, x @ weight.T, exact, terms=float((np.abs(x) @ np.abs(weight.T)).max()))
 
 
-def check_matmul(batch: int, m: int, n: int, k: int, turned: bool, unit: VectorUnit) -> None:
+def check_matmul(batch: int, m: int, n: int, k: int, turned: bool, arithmetic: Arithmetic) -> None:
     a, b = random(0, batch, m, k), random(1, batch, *((n, k) if turned else (k, n)))
-    ours = run(matmul_func(batch, m, n, k, unit, transpose_b=turned), [a, b], (batch, m, n))
-    a, b = reference.rounded(a, unit.dtype), reference.rounded(b.swapaxes(1, 2) if turned else b, unit.dtype)
+    ours = run(matmul_func(batch, m, n, k, arithmetic, transpose_b=turned), [a, b], (batch, m, n))
+    a, b = (
+        reference.rounded(a, arithmetic.format.precision),
+        reference.rounded(b.swapaxes(1, 2) if turned else b, arithmetic.format.precision),
+    )
     exact = a.astype(np.float64) @ b.astype(np.float64)
     assert_as_exact(ours, a @ b, exact, terms=float((np.abs(a) @ np.abs(b)).max()))
 
 
-@UNITS
+@FORMATS
 @pytest.mark.parametrize(
     ("batch", "m", "n", "k"), [(1, 1, 1, 2), (1009, 2, 3, 5), (2, LONG, 2, 3), (1, 2, LONG, 3), (1, 3, 2, LONG)]
 )
 @pytest.mark.parametrize("turned", [False, True])
-def test_matmul(batch: int, m: int, n: int, k: int, turned: bool, unit: VectorUnit) -> None:
-    check_matmul(batch, m, n, k, turned, unit)
+def test_matmul(batch: int, m: int, n: int, k: int, turned: bool, arithmetic: Arithmetic) -> None:
+    check_matmul(batch, m, n, k, turned, arithmetic)
 
 
-@UNITS
+@FORMATS
 @drawn(2)
 @given(
     batch=st.integers(1, 5), m=st.integers(1, 130), n=st.integers(1, 90), k=st.integers(1, 300), turned=st.booleans()
 )
-def test_matmul_of_any_size(batch: int, m: int, n: int, k: int, turned: bool, unit: VectorUnit) -> None:
-    check_matmul(batch, m, n, k, turned, unit)
+def test_matmul_of_any_size(batch: int, m: int, n: int, k: int, turned: bool, arithmetic: Arithmetic) -> None:
+    check_matmul(batch, m, n, k, turned, arithmetic)
 
 
-def check_convolution(spec: ConvolutionSpec, unit: VectorUnit) -> None:
+def check_convolution(spec: ConvolutionSpec, arithmetic: Arithmetic) -> None:
     batch, channels, features = int(spec.batch), spec.channels, spec.features
     x, weight = random(0, batch, channels, spec.height, spec.width), random(1, features, channels, *spec.kernel)
-    packed = convolutions.pack_convolution(weight, unit)
-    ours = run(convolutions.convolution_func(spec, unit), [x, packed], (batch, features, spec.pixels))
-    x, weight = reference.rounded(x, unit.dtype), reference.rounded(weight, unit.dtype)
+    packed = convolutions.pack_convolution(weight, arithmetic)
+    ours = run(convolutions.convolution_func(spec, arithmetic), [x, packed], (batch, features, spec.pixels))
+    x, weight = (
+        reference.rounded(x, arithmetic.format.precision),
+        reference.rounded(weight, arithmetic.format.precision),
+    )
     exact = reference.convolution(x, weight, spec, np.float64)
     assert exact.shape == (batch, features, spec.out_height, spec.out_width)
     plain = reference.convolution(x, weight, spec, np.float32)
@@ -85,7 +94,7 @@ def check_convolution(spec: ConvolutionSpec, unit: VectorUnit) -> None:
     assert_as_exact(ours.reshape(exact.shape), plain, exact, terms=terms)
 
 
-@UNITS
+@FORMATS
 @pytest.mark.parametrize(
     "spec",
     [
@@ -100,14 +109,14 @@ def check_convolution(spec: ConvolutionSpec, unit: VectorUnit) -> None:
     ],
     ids=lambda spec: f"{spec.batch}x{spec.channels}x{spec.height}x{spec.width}to{spec.features}",
 )
-def test_convolution(spec: ConvolutionSpec, unit: VectorUnit) -> None:
-    check_convolution(spec, unit)
+def test_convolution(spec: ConvolutionSpec, arithmetic: Arithmetic) -> None:
+    check_convolution(spec, arithmetic)
 
 
-@UNITS
+@FORMATS
 @drawn(3)
 @given(st.data())
-def test_convolution_of_any_size(unit: VectorUnit, data: st.DataObject) -> None:
+def test_convolution_of_any_size(arithmetic: Arithmetic, data: st.DataObject) -> None:
     def two(least: int, most: int) -> tuple[int, int]:
         return data.draw(st.integers(least, most)), data.draw(st.integers(least, most))
 
@@ -117,24 +126,27 @@ def test_convolution_of_any_size(unit: VectorUnit, data: st.DataObject) -> None:
         data.draw(st.integers(1, 3)), data.draw(st.integers(1, 90)), *two(least, 30), data.draw(st.integers(1, 40)),
         kernel, two(1, 3), (*two(0, 3), *two(0, 3)), dilation,
     )  # fmt: skip
-    check_convolution(spec, unit)
+    check_convolution(spec, arithmetic)
 
 
 def check_transposed(
-    batch: int, channels: int, size: tuple[int, int], weight_of: tuple[int, ...], unit: VectorUnit
+    batch: int, channels: int, size: tuple[int, int], weight_of: tuple[int, ...], arithmetic: Arithmetic
 ) -> None:
     features, kernel = weight_of[0], (weight_of[1], weight_of[2])
     x, weight = random(0, batch, channels, *size), random(1, channels, features, *kernel)
-    function = transposed_convolution_func(batch, channels, size, features, kernel, unit)
+    function = transposed_convolution_func(batch, channels, size, features, kernel, arithmetic)
     shape = (batch, features, size[0] * kernel[0], size[1] * kernel[1])
-    ours = run(function, [x.reshape(batch, channels, -1), convolutions.pack_transposed(weight, unit)], shape)
-    x, weight = reference.rounded(x, unit.dtype), reference.rounded(weight, unit.dtype)
+    ours = run(function, [x.reshape(batch, channels, -1), convolutions.pack_transposed(weight, arithmetic)], shape)
+    x, weight = (
+        reference.rounded(x, arithmetic.format.precision),
+        reference.rounded(weight, arithmetic.format.precision),
+    )
     plain, exact = (reference.transposed_convolution(x, weight, dtype) for dtype in (np.float32, np.float64))
     terms = float(reference.transposed_convolution(np.abs(x), np.abs(weight), np.float32).max())
     assert_as_exact(ours, plain, exact, terms=terms)
 
 
-@UNITS
+@FORMATS
 @pytest.mark.parametrize(
     ("batch", "channels", "size", "weight"),
     [
@@ -147,12 +159,12 @@ def check_transposed(
     ],
 )
 def test_transposed_convolution(
-    batch: int, channels: int, size: tuple[int, int], weight: tuple[int, int, int], unit: VectorUnit
+    batch: int, channels: int, size: tuple[int, int], weight: tuple[int, int, int], arithmetic: Arithmetic
 ) -> None:
-    check_transposed(batch, channels, size, weight, unit)
+    check_transposed(batch, channels, size, weight, arithmetic)
 
 
-@UNITS
+@FORMATS
 @drawn(2)
 @given(
     channels=st.integers(1, 200),
@@ -160,6 +172,6 @@ def test_transposed_convolution(
     weight=st.tuples(st.integers(1, 12), st.integers(1, 4), st.integers(1, 4)),
 )
 def test_transposed_convolution_of_any_size(
-    channels: int, size: tuple[int, int], weight: tuple[int, int, int], unit: VectorUnit
+    channels: int, size: tuple[int, int], weight: tuple[int, int, int], arithmetic: Arithmetic
 ) -> None:
-    check_transposed(2, channels, size, weight, unit)
+    check_transposed(2, channels, size, weight, arithmetic)

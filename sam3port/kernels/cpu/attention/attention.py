@@ -4,10 +4,8 @@ For a strip of query rows and a block of keys, the scores go from registers into
 weights relative to the largest score so far, and are multiplied with the values; earlier sums are rescaled when a
 larger score turns up. Keys are first packed into panels as a weight is (see `gemm`), values into zero-padded lines.
 
-Weights are powers of two, of scores that are scaled by log2(e) as well. In bfloat16, where the CPU multiplies pairs,
-queries, keys, values and weights are rounded to it while they are packed; scores, their largest and all sums stay
-float32. Elsewhere, and for few queries (`VectorUnit.for_rows`), it computes in float32 in any case: rounding would cost
-time or digits, and save nothing.
+Weights are powers of two, of scores that are scaled by log2(e) as well. Queries, keys, values and weights are converted
+to their format while they are packed; scores, their largest and all sums stay float32.
 """
 
 from __future__ import annotations
@@ -26,9 +24,8 @@ from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.codegen.lines import across
 from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.codegen.transpose import transposed
-from sam3port.kernels.cpu.formats import bfloat16, operands
-from sam3port.kernels.cpu.formats.register_tile import CHUNK, accumulate, sum_steps
-from sam3port.kernels.cpu.formats.vector_unit import RegisterTile, VectorUnit
+from sam3port.kernels.cpu.formats.format import Arithmetic
+from sam3port.kernels.cpu.formats.register_tile import CHUNK, RegisterTile, accumulate, sum_steps
 from sam3port.kernels.cpu.products.blocked import even_chunks
 from sam3port.kernels.cpu.scheduling.schedules import AttentionSchedule, attention_schedule
 
@@ -65,7 +62,9 @@ class AttentionSpec:
     ``softmax(scores) @ v`` gives NaN."""
 
 
-def attention_func(spec: AttentionSpec, unit: VectorUnit, schedule: AttentionSchedule | None = None) -> tirx.PrimFunc:
+def attention_func(
+    spec: AttentionSpec, arithmetic: Arithmetic, schedule: AttentionSchedule | None = None
+) -> tirx.PrimFunc:
     """``(q, k, v[, rotations][, bias], out)``: ``softmax(q @ k^T * scale + bias) @ v``; all of them float32.
 
     ``rotations`` [queries, features] are cos and sin of every pair of features in turn.
@@ -86,7 +85,11 @@ def attention_func(spec: AttentionSpec, unit: VectorUnit, schedule: AttentionSch
         bias = remaining.pop(0) if spec.bias is not None else None
         kernels.emit(q, k, v, rotations, bias, *remaining)
 
-    kernels = _Attention(spec, unit, schedule or attention_schedule(spec.queries, spec.keys, spec.value_features, unit))
+    kernels = _Attention(
+        spec,
+        arithmetic,
+        schedule or attention_schedule(spec.queries, spec.keys, spec.value_features, arithmetic.cpu),
+    )
     flops = 2 * spec.batch * spec.heads * spec.queries * spec.keys * (spec.features + spec.value_features)
     blocks = f"blocks of {kernels.strips * kernels.scores.rows} queries and {kernels.block_keys} keys"
     return emit.primfunc(parameters, body, kernel=emit.Kernel("attention", f"{kernels.scores}, {blocks}", flops))
@@ -134,25 +137,25 @@ class _Slot:
 class _Attention:
     """Emits the two stages; holds the sizes that they share."""
 
-    def __init__(self, spec: AttentionSpec, unit: VectorUnit, schedule: AttentionSchedule) -> None:
+    def __init__(self, spec: AttentionSpec, arithmetic: Arithmetic, schedule: AttentionSchedule) -> None:
         self.spec = spec
-        self.unit = unit if unit.pairs else replace(unit, dtype="float32")
-        """See `operands` for what is a word in it."""
-        self.lanes = unit.lanes
+        self.arithmetic = arithmetic
+        self.cpu, self.format = arithmetic.cpu, arithmetic.format
+        self.lanes = arithmetic.cpu.lanes
         self.schedule = schedule
-        tile = RegisterTile(schedule.rows, schedule.vectors, unit.lanes, schedule.unroll, self.unit.step_dot)
+        tile = RegisterTile(schedule.rows, schedule.vectors, self.lanes, schedule.unroll, self.format.micro_kernel)
         self.scores = tile
         """Tile of scores: query rows by keys."""
         self.values = replace(tile, vectors=schedule.value_vectors)
         """Tile of results: query rows by value features; several of them side by side when features are many."""
         self.value_panels = emit.ceildiv(spec.value_features, self.values.columns)
         self.padded_values = self.value_panels * self.values.columns
-        self.words = operands.words(spec.features, self.unit)
-        """Of a query and a key;"""
-        self.whole_words = spec.features // 2 if self.unit.pairs else spec.features
-        """less the one that is half a pair, which has no neighbour to be read with;"""
-        self.panel_words = operands.words(tile.columns, self.unit)
-        """of the keys of a panel, in values and weights."""
+        self.groups = self.format.groups(spec.features)
+        """Groups along the features of a query or a key."""
+        self.full_groups = self.format.full_groups(spec.features)
+        """Those of them that zeros do not fill up."""
+        self.panel_groups = self.format.groups(tile.columns)
+        """Groups along the keys of a panel, in values and weights."""
         self.panels = emit.ceildiv(spec.keys, self.scores.columns)
         block_panels = max(1, schedule.block_keys // self.scores.columns)
         self.block_panels = min(block_panels, self.panels) if isinstance(self.panels, int) else block_panels
@@ -174,7 +177,7 @@ class _Attention:
             total = emit.ceildiv(self.spec.queries, rows)
             wanted = 1
             if isinstance(self.tasks_outer, int):
-                wanted = emit.ceildiv(4 * self.unit.cores, self.tasks_outer)
+                wanted = emit.ceildiv(4 * self.cpu.cores, self.tasks_outer)
             blocks = max(emit.ceildiv(total, strips), min(wanted, total))
             strips = emit.ceildiv(total, blocks)
         return strips
@@ -182,17 +185,17 @@ class _Attention:
     def _is_near(self) -> bool:
         """A single block of queries reads each key once: packed beforehand, all keys would go through memory twice."""
         outer, blocks = self.tasks_outer, self.query_blocks
-        return isinstance(outer, int) and isinstance(blocks, int) and blocks == 1 and outer >= self.unit.cores
+        return isinstance(outer, int) and isinstance(blocks, int) and blocks == 1 and outer >= self.cpu.cores
 
     def emit(self, q: Buffer, k: Buffer, v: Buffer, rotations: Buffer | None, bias: Buffer | None, out: Buffer) -> None:
-        with operands.instructions(self.unit, self.panel_words):
+        with self.arithmetic.instructions(self.panel_groups):
             packed: _Packed | None = None
             if not self.near:
                 packed = self._room(self.tasks_outer)
                 with emit.parallel(self.tasks_outer * self.panels) as task:
                     outer, panel = emit.bind(task // self.panels), emit.bind(task % self.panels)
                     self._pack(k, v, rotations, packed, outer, panel, self._slot(outer, panel, panel))
-            scales = powers.imported() if self.unit.scales else contextlib.nullcontext()
+            scales = powers.imported() if self.cpu.scales_exponents else contextlib.nullcontext()
             with tasks(self.tasks_outer * self.query_blocks) as task, scales:
                 outer = emit.bind(task // self.query_blocks)
                 first = emit.bind((task % self.query_blocks) * (self.strips * self.scores.rows))
@@ -205,21 +208,21 @@ class _Attention:
 
     def _room(self, heads: Dim) -> _Packed:
         """For the packed keys and values of so many heads."""
-        dtype, panels = operands.word_dtype(self.unit), heads * self.kept_panels
-        keys = emit.scratch((panels * self.words * self.scores.columns,), dtype)
-        return _Packed(keys, emit.scratch((panels * self.panel_words * self.padded_values,), dtype))
+        dtype, panels = self.format.cached, heads * self.kept_panels
+        keys = emit.scratch((panels * self.groups * self.scores.columns,), dtype)
+        return _Packed(keys, emit.scratch((panels * self.panel_groups * self.padded_values,), dtype))
 
     def _slot(self, outer: Expr, panel: Expr, offset: Expr) -> _Slot:
         """Where a panel is packed, which is the one at `offset` in its block of keys."""
         return _Slot(0, offset) if self.near else _Slot(outer, panel)
 
-    def _key_at(self, slot: _Slot, word: Expr, key: Expr) -> Expr:
-        return ((slot.head * self.kept_panels + slot.panel) * self.words + word) * self.scores.columns + key
+    def _key_at(self, slot: _Slot, group: Expr, key: Expr) -> Expr:
+        return ((slot.head * self.kept_panels + slot.panel) * self.groups + group) * self.scores.columns + key
 
-    def _value_at(self, slot: _Slot, value_panel: Expr, word: Expr, column: Expr) -> Expr:
-        """``[head, value panel, word of keys, column]``"""
+    def _value_at(self, slot: _Slot, value_panel: Expr, group: Expr, column: Expr) -> Expr:
+        """``[head, value panel, group of keys, column]``"""
         line = (slot.head * self.value_panels + value_panel) * self.kept_panels + slot.panel
-        return (line * self.panel_words + word) * self.values.columns + column
+        return (line * self.panel_groups + group) * self.values.columns + column
 
     def _operand_at(self, operand: int, batch: Expr, head: Expr, row: Expr, feature: Expr) -> list[Expr]:
         """Where an element of q (0), k (1) or v (2) is."""
@@ -250,24 +253,24 @@ class _Attention:
         def value(key: Expr, feature: Expr, count: int) -> Expr:
             return emit.load(v, self._operand_at(2, batch, head, first + key, feature), count)
 
-        def keys_place(word: Expr, key: Expr) -> list[Expr]:
-            return [self._key_at(slot, word, key)]
+        def keys_place(group: Expr, key: Expr) -> list[Expr]:
+            return [self._key_at(slot, group, key)]
 
-        def values_place(word: Expr, feature: Expr) -> list[Expr]:
-            return [self._value_at(slot, feature // self.values.columns, word, feature % self.values.columns)]
+        def values_place(group: Expr, feature: Expr) -> list[Expr]:
+            return [self._value_at(slot, feature // self.values.columns, group, feature % self.values.columns)]
 
         def whole() -> None:
             self._turn_keys(key_features, packed.keys, keys_place)
-            with emit.serial(self.panel_words) as word:
+            with emit.serial(self.panel_groups) as group:
 
-                def copy(feature: Expr, count: int, word: Expr = word) -> None:
-                    both = operands.word(self.unit, columns, word, lambda key: value(key, feature, count), count)
-                    emit.store(packed.values, both, values_place(word, feature), count)
+                def copy(feature: Expr, count: int, group: Expr = group) -> None:
+                    numbers = self.format.group(columns, group, lambda key: value(key, feature, count), count)
+                    emit.store(packed.values, numbers, values_place(group, feature), count)
 
                 lines.each(spec.value_features, self.lanes, copy)
                 with emit.serial(self.padded_values - spec.value_features) as rest:
-                    place = values_place(word, spec.value_features + rest)
-                    emit.store(packed.values, operands.no_word(self.unit), place)
+                    place = values_place(group, spec.value_features + rest)
+                    emit.store(packed.values, self.format.zero(), place)
 
         def ragged() -> None:
             def key_or_zero(key: Expr, feature: Expr) -> Expr:
@@ -278,12 +281,12 @@ class _Attention:
                 there = tirx.all(first + key < spec.keys, feature < spec.value_features)
                 return tirx.if_then_else(there, value(key, feature, 1), emit.constant(0.0))
 
-            with emit.serial(columns) as key, emit.serial(self.words) as word:
-                both = operands.word(self.unit, spec.features, word, lambda feature: key_or_zero(key, feature))
-                emit.store(packed.keys, both, keys_place(word, key))
-            with emit.serial(self.panel_words) as word, emit.serial(self.padded_values) as feature:
-                both = operands.word(self.unit, columns, word, lambda key: value_or_zero(key, feature))
-                emit.store(packed.values, both, values_place(word, feature))
+            with emit.serial(columns) as key, emit.serial(self.groups) as group:
+                numbers = self.format.group(spec.features, group, lambda feature: key_or_zero(key, feature))
+                emit.store(packed.keys, numbers, keys_place(group, key))
+            with emit.serial(self.panel_groups) as group, emit.serial(self.padded_values) as feature:
+                numbers = self.format.group(columns, group, lambda key: value_or_zero(key, feature))
+                emit.store(packed.values, numbers, values_place(group, feature))
 
         full = isinstance(spec.keys, int) and spec.keys % columns == 0
         emit.when(True if full else first + columns <= spec.keys, whole, ragged)
@@ -296,19 +299,19 @@ class _Attention:
     ) -> None:
         """A panel of keys, from rows of features to lines of keys."""
         features, lanes = self.spec.features, self.lanes
-        blocks = self.whole_words // lanes
+        blocks = self.full_groups // lanes
         with emit.serial(blocks) as block, emit.serial(self.scores.vectors) as j:
-            word, key = block * lanes, j * lanes
+            group, key = block * lanes, j * lanes
 
-            def along(i: int, key: Expr = key, word: Expr = word) -> Expr:
-                return operands.words_along(self.unit, word, lambda at, count: key_features(key + i, at, count), lanes)
+            def along(i: int, key: Expr = key, group: Expr = group) -> Expr:
+                return self.format.groups_along(group, lambda at, count: key_features(key + i, at, count), lanes)
 
             for i, column in enumerate(transposed([emit.bind(along(i)) for i in range(lanes)])):
-                emit.store(packed, column, place(word + i, key), lanes)
-        with emit.serial(self.scores.columns) as key, emit.serial(self.words - blocks * lanes) as rest:
-            word = blocks * lanes + rest
-            both = operands.word(self.unit, features, word, lambda feature: key_features(key, feature, 1))
-            emit.store(packed, both, place(word, key))
+                emit.store(packed, column, place(group + i, key), lanes)
+        with emit.serial(self.scores.columns) as key, emit.serial(self.groups - blocks * lanes) as rest:
+            group = blocks * lanes + rest
+            numbers = self.format.group(features, group, lambda feature: key_features(key, feature, 1))
+            emit.store(packed, numbers, place(group, key))
 
     def _query_block(
         self,
@@ -325,13 +328,16 @@ class _Attention:
         spec, rows, lanes = self.spec, self.scores.rows, self.lanes
         block_rows = self.strips * rows
         batch, head = outer // spec.heads, outer % spec.heads
-        queries = emit.scratch((block_rows * self.words,), operands.word_dtype(self.unit))
+        queries = emit.scratch((block_rows * self.groups,), self.format.cached)
         largest = emit.scratch((block_rows,))
         total = emit.scratch((block_rows,))
         result = emit.scratch((block_rows * self.padded_values,))
         scores = emit.scratch((rows * self.block_keys,))
-        paired = self.unit.pairs
-        weights = emit.scratch((rows * self.block_panels * self.panel_words,), "uint32") if paired else scores
+        # Where a group is one float32, weights take the place of the scores that they are made of.
+        grouped = self.format.micro_kernel.group > 1
+        weights = (
+            emit.scratch((rows * self.block_panels * self.panel_groups,), self.format.cached) if grouped else scores
+        )
         rescale = emit.scratch((rows,))
         stash = emit.scratch((rows * self.scores.columns,))
 
@@ -348,15 +354,15 @@ class _Attention:
                 scale = emit.constant(spec.scale * expressions.LOG2_E, count)
                 return _rotated(rotations, source, of_query, feature, count) * scale
 
-            def take(word: Expr, count: int, row: Expr = row, query: rotary.Line = query) -> None:
-                words = operands.words_along(self.unit, word, query, count)
-                emit.store(queries, words, [row * self.words + word], count)
+            def take(group: Expr, count: int, row: Expr = row, query: rotary.Line = query) -> None:
+                numbers = self.format.groups_along(group, query, count)
+                emit.store(queries, numbers, [row * self.groups + group], count)
 
-            lines.each(self.whole_words, lanes, take)
-            with emit.serial(self.words - self.whole_words) as rest:
-                word = self.whole_words + rest
-                half = operands.word(self.unit, spec.features, word, lambda feature: query(feature, 1))
-                emit.store(queries, half, [row * self.words + word])
+            lines.each(self.full_groups, lanes, take)
+            with emit.serial(self.groups - self.full_groups) as rest:
+                group = self.full_groups + rest
+                numbers = self.format.group(spec.features, group, lambda feature: query(feature, 1))
+                emit.store(queries, numbers, [row * self.groups + group])
             with emit.serial(self.padded_values // lanes) as line:
                 emit.store(result, emit.constant(0.0, lanes), [row * self.padded_values + line * lanes], lanes)
 
@@ -431,8 +437,8 @@ class _Attention:
                     emit.prefetch(bias[tuple(bias_at(tile.rows + i, first_key + column))])
         sums = accumulate(
             tile,
-            self.words,
-            lambda step, i: queries[(strip * tile.rows + i) * self.words + step],
+            self.groups,
+            lambda step, i: queries[(strip * tile.rows + i) * self.groups + step],
             lambda step, j: emit.load(packed.keys, [self._key_at(slot, step, j * tile.lanes)], tile.lanes),
             stash,
         )
@@ -518,9 +524,14 @@ class _Attention:
             with emit.serial(panels) as panel:
                 at = i * self.block_keys + panel * wide
                 weight = emit.bind(self._powers(scores, at, origin))
-                if self.unit.pairs:
-                    words = (i * self.block_panels + panel) * self.panel_words
-                    emit.store(weights, bfloat16.pairs_along(weight, self.panel_words), [words], self.panel_words)
+                if self.format.micro_kernel.group > 1:
+                    first = (i * self.block_panels + panel) * self.panel_groups
+
+                    def of_panel(_at: Expr, _count: int, weight: Expr = weight) -> Expr:
+                        return weight
+
+                    groups = self.format.groups_along(0, of_panel, self.panel_groups)
+                    emit.store(weights, groups, [first], self.panel_groups)
                 else:
                     emit.store(weights, weight, [at], wide)
                 emit.store(sums, whole(sums) + weight, [0], wide)
@@ -532,10 +543,10 @@ class _Attention:
     def _powers(self, scores: Buffer, at: Expr, origin: Expr) -> Expr:
         """2**(score - origin) of a row of a tile."""
         wide, lanes = self.scores.columns, self.lanes
-        if not self.unit.scales:
+        if not self.cpu.scales_exponents:
             shifted = emit.load(scores, [at], wide) - emit.broadcast(origin, wide)
             return expressions.exp2_nonpositive(shifted, emit.bind, wide)
-        exp2 = powers.exp2_coarse if self.unit.pairs else powers.exp2
+        exp2 = powers.exp2 if self.format.exact else powers.exp2_coarse
         from_origin = [
             emit.load(scores, [at + j * lanes], lanes) - emit.broadcast(origin, lanes) for j in range(wide // lanes)
         ]
@@ -554,9 +565,9 @@ class _Attention:
     ) -> None:
         """Rescales what was summed before, and adds the values of a block of keys."""
         tile = self.values
-        row_words = self.block_panels * self.panel_words
-        chunks = even_chunks(tile.unroll, panels * self.panel_words)
-        count = 1 if row_words <= CHUNK else chunks.count
+        row_groups = self.block_panels * self.panel_groups
+        chunks = even_chunks(tile.unroll, panels * self.panel_groups)
+        count = 1 if row_groups <= CHUNK else chunks.count
         with emit.serial(self.value_panels) as panel, emit.serial(count) as chunk:
             first, steps = chunks.bound(chunk)
             at = emit.bind(self._value_at(self._slot(outer, first_panel, 0), panel, first, 0))
@@ -564,7 +575,7 @@ class _Attention:
                 tile,
                 0,
                 steps,
-                lambda step, i: weights[i * row_words + first + step],
+                lambda step, i: weights[i * row_groups + first + step],
                 lambda step, j: emit.load(packed.values, [at + step * tile.columns + j * tile.lanes], tile.lanes),
             )
             for i in range(tile.rows):

@@ -92,6 +92,12 @@ def constant(value: float, lanes: int = 1) -> Expr:
     return scalar if lanes == 1 else tirx.Broadcast(scalar, lanes)
 
 
+def zero(dtype: str, lanes: int = 1) -> Expr:
+    """A zero of that type, or a vector of them."""
+    scalar = tirx.FloatImm(dtype, 0.0) if dtype.startswith("float") else tirx.IntImm(dtype, 0)
+    return broadcast(scalar, lanes)
+
+
 def broadcast(value: Expr, lanes: int) -> Expr:
     return value if lanes == 1 else tirx.Broadcast(value, lanes)
 

@@ -20,9 +20,8 @@ from sam3port.kernels.cpu.codegen import emit, epilogue, lines
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.codegen.tasks import tasks
-from sam3port.kernels.cpu.formats import bfloat16, operands
-from sam3port.kernels.cpu.formats.register_tile import TileSums
-from sam3port.kernels.cpu.formats.vector_unit import RegisterTile, VectorUnit
+from sam3port.kernels.cpu.formats.format import Arithmetic
+from sam3port.kernels.cpu.formats.register_tile import RegisterTile, TileSums
 from sam3port.kernels.cpu.products.blocked import Block, Chunks, emit_block, even_chunks, window_panels
 from sam3port.kernels.cpu.products.product import write_tile
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule, convolution_schedule
@@ -49,10 +48,10 @@ class ConvolutionSpec:
     def depth(self) -> int:
         return self.kernel[0] * self.kernel[1] * self.channels
 
-    def words(self, unit: VectorUnit) -> int:
-        """The depth in words (see `operands`): channels are paired, not positions of the kernel."""
-        words: int = operands.words(self.channels, unit)
-        return self.kernel[0] * self.kernel[1] * words
+    def groups(self, arithmetic: Arithmetic) -> int:
+        """The depth in groups (see `formats.format`), which are of channels, not of positions of the kernel."""
+        groups: int = arithmetic.format.groups(self.channels)
+        return self.kernel[0] * self.kernel[1] * groups
 
     @property
     def out_height(self) -> int:
@@ -69,31 +68,33 @@ class ConvolutionSpec:
         return self.out_height * self.out_width
 
 
-def packed_rows_shape(rows: int, words: int, unit: VectorUnit, schedule: ProductSchedule | None = None) -> tuple[int]:
-    """Of a weight of that depth in words; its type is `operands.weight_dtype`."""
-    height = (schedule or convolution_schedule(rows, None, unit)).rows
-    return (emit.ceildiv(rows, height) * words * height,)
+def packed_rows_shape(
+    rows: int, groups: int, arithmetic: Arithmetic, schedule: ProductSchedule | None = None
+) -> tuple[int]:
+    """Of a weight of that depth in groups; its type is `Format.stored`."""
+    height = (schedule or convolution_schedule(rows, None, arithmetic.cpu)).rows
+    return (emit.ceildiv(rows, height) * groups * height,)
 
 
 def pack_convolution(
-    weight: npt.NDArray[np.float32], unit: VectorUnit, schedule: ProductSchedule | None = None
+    weight: npt.NDArray[np.float32], arithmetic: Arithmetic, schedule: ProductSchedule | None = None
 ) -> npt.NDArray[Any]:
     """``weight[features, channels, kh, kw]`` in panels of features, on the host, as `pack_convolution_func`."""
     features, channels, kh, kw = weight.shape
-    words = operands.host_words(weight.transpose(2, 3, 1, 0), 2, unit)
-    schedule = schedule or convolution_schedule(features, None, unit)
-    chunks = _chunks(schedule, operands.words(channels, unit), (kh, kw))
-    return pack_rows_on_host(words.reshape(-1, features), chunks, schedule)
+    groups = arithmetic.format.on_host(weight.transpose(2, 3, 1, 0), 2)
+    schedule = schedule or convolution_schedule(features, None, arithmetic.cpu)
+    chunks = _chunks(schedule, arithmetic.format.groups(channels), (kh, kw))
+    return pack_rows_on_host(groups.reshape(-1, features), chunks, schedule)
 
 
 def pack_transposed(
-    weight: npt.NDArray[np.float32], unit: VectorUnit, schedule: ProductSchedule | None = None
+    weight: npt.NDArray[np.float32], arithmetic: Arithmetic, schedule: ProductSchedule | None = None
 ) -> npt.NDArray[Any]:
     """``weight[channels, features, kh, kw]`` of a transposed convolution, as `pack_transposed_func`."""
     channels, *rows = weight.shape
-    schedule = schedule or convolution_schedule(math.prod(rows), None, unit)
-    words = operands.host_words(weight.reshape(channels, -1), 0, unit)
-    return pack_rows_on_host(words, channel_chunks(schedule, len(words)), schedule)
+    schedule = schedule or convolution_schedule(math.prod(rows), None, arithmetic.cpu)
+    groups = arithmetic.format.on_host(weight.reshape(channels, -1), 0)
+    return pack_rows_on_host(groups, channel_chunks(schedule, len(groups)), schedule)
 
 
 def pack_rows_on_host(flat: npt.NDArray[Any], chunks: Chunks, schedule: ProductSchedule) -> npt.NDArray[Any]:
@@ -113,56 +114,64 @@ def packed_at(rows: int, tile: RegisterTile, panel: Expr, first: Expr, steps: Di
 
 
 def pack_convolution_func(
-    features: int, channels: int, kernel: tuple[int, int], unit: VectorUnit, schedule: ProductSchedule | None = None
+    features: int,
+    channels: int,
+    kernel: tuple[int, int],
+    arithmetic: Arithmetic,
+    schedule: ProductSchedule | None = None,
 ) -> tirx.PrimFunc:
     """``(weight[features, channels, kh, kw]) -> packed[chunk, panel, (y, x, channel), feature]``."""
     kh, kw = kernel
 
-    words = operands.words(channels, unit)
+    groups = arithmetic.format.groups(channels)
 
-    def word(step: Expr, row: Expr, element: Element) -> Expr:
-        position = step // words
+    def group(step: Expr, row: Expr, element: Element) -> Expr:
+        position = step // groups
 
         def of_channel(channel: Expr) -> Expr:
             return element(row, row, channel, position // kw, position % kw)
 
-        return operands.weight_word(unit, channels, step % words, of_channel)
+        return arithmetic.format.weight_group(channels, step % groups, of_channel)
 
-    schedule = schedule or convolution_schedule(features, None, unit)
-    chunks = _chunks(schedule, words, kernel)
-    return _pack_func(features, kh * kw * words, chunks, (features, channels, kh, kw), word, unit, schedule)
+    schedule = schedule or convolution_schedule(features, None, arithmetic.cpu)
+    chunks = _chunks(schedule, groups, kernel)
+    return _pack_func(features, kh * kw * groups, chunks, (features, channels, kh, kw), group, arithmetic, schedule)
 
 
 def pack_transposed_func(
-    channels: int, features: int, kernel: tuple[int, int], unit: VectorUnit, schedule: ProductSchedule | None = None
+    channels: int,
+    features: int,
+    kernel: tuple[int, int],
+    arithmetic: Arithmetic,
+    schedule: ProductSchedule | None = None,
 ) -> tirx.PrimFunc:
     """``(weight[channels, features, kh, kw]) -> packed[chunk, panel, channel, (feature, y, x)]``."""
     kh, kw = kernel
 
-    words = operands.words(channels, unit)
+    groups = arithmetic.format.groups(channels)
 
-    def word(step: Expr, row: Expr, element: Element) -> Expr:
+    def group(step: Expr, row: Expr, element: Element) -> Expr:
         def of_channel(channel: Expr) -> Expr:
             return element(row, channel, row // (kh * kw), row // kw % kh, row % kw)
 
-        return operands.weight_word(unit, channels, step, of_channel)
+        return arithmetic.format.weight_group(channels, step, of_channel)
 
-    schedule = schedule or convolution_schedule(features * kh * kw, None, unit)
-    chunks = channel_chunks(schedule, words)
-    return _pack_func(features * kh * kw, words, chunks, (channels, features, kh, kw), word, unit, schedule)
+    schedule = schedule or convolution_schedule(features * kh * kw, None, arithmetic.cpu)
+    chunks = channel_chunks(schedule, groups)
+    return _pack_func(features * kh * kw, groups, chunks, (channels, features, kh, kw), group, arithmetic, schedule)
 
 
 def _pack_func(
     rows: int,
-    words: int,
+    groups: int,
     chunks: Chunks,
     shape: tuple[int, ...],
-    word: Callable[[Expr, Expr, Element], Expr],
-    unit: VectorUnit,
+    group: Callable[[Expr, Expr, Element], Expr],
+    arithmetic: Arithmetic,
     schedule: ProductSchedule,
 ) -> tirx.PrimFunc:
-    """``word(step, row, element)`` for every step and row; ``element(row, *index)`` is a number of the weight."""
-    tile = schedule.tile(unit.lanes, unit.step_dot)
+    """``group(step, row, element)`` for every step and row; ``element(row, *index)`` is a number of the weight."""
+    tile = schedule.tile(arithmetic)
     height = tile.rows
 
     def body(weight: Buffer, packed: Buffer) -> None:
@@ -174,24 +183,25 @@ def _pack_func(
             first, steps = chunks.bound(chunk)
             with emit.serial(steps) as step, emit.serial(height) as i:
                 at = packed_at(rows, tile, panel, first, steps, step) + i
-                emit.store(packed, word(first + step, panel * height + i, element), [at])
+                emit.store(packed, group(first + step, panel * height + i, element), [at])
 
     kernel = emit.Kernel("pack weight", f"panels of {height} features")
-    packed_type = ("packed", packed_rows_shape(rows, words, unit, schedule), operands.weight_dtype(unit))
+    packed_type = ("packed", packed_rows_shape(rows, groups, arithmetic, schedule), arithmetic.format.stored)
     return emit.primfunc([("weight", shape), packed_type], body, kernel=kernel)
 
 
 def convolution_func(
-    spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = (), schedule: ProductSchedule | None = None
+    spec: ConvolutionSpec, arithmetic: Arithmetic, steps: Epilogue = (), schedule: ProductSchedule | None = None
 ) -> tirx.PrimFunc:
     """``(x[batch, channels, height, width], packed, *operands, out)``, all NCHW.
 
     Vector operands of `steps` are [features], tensor operands as large as the output. `schedule` is computed from the
     shape, unless given; the weight has to be packed for it.
     """
-    schedule = schedule or convolution_schedule(spec.features, spec.pixels, unit)
-    tile = schedule.tile(unit.lanes, unit.step_dot)
-    chunks = _chunks(schedule, operands.words(spec.channels, unit), spec.kernel)
+    schedule = schedule or convolution_schedule(spec.features, spec.pixels, arithmetic.cpu)
+    tile = schedule.tile(arithmetic)
+    chunks = _chunks(schedule, arithmetic.format.groups(spec.channels), spec.kernel)
+    packed_shape = packed_rows_shape(spec.features, spec.groups(arithmetic), arithmetic, schedule)
     # The output as [batch, features, pixels]: the caller reshapes, which is free.
     others = epilogue.operand_shapes(steps, spec.features, (spec.batch, spec.features, spec.pixels))
 
@@ -208,19 +218,19 @@ def convolution_func(
             write_tile(tile, spec.features, spec.pixels, top, left, sums, write, from_memory=from_memory)
 
         emit_panels(
-            spec.batch, spec.features, spec.pixels, chunks, schedule, unit, packed,
-            gather=lambda *at: _gather(spec, schedule, unit, x, *at),
+            spec.batch, spec.features, spec.pixels, chunks, schedule, arithmetic, packed,
+            gather=lambda *at: _gather(spec, schedule, arithmetic, x, *at),
             finish=finish,
         )  # fmt: skip
 
     parameters: list[Parameter] = [
         ("x", (spec.batch, spec.channels, spec.height, spec.width)),
-        ("packed", packed_rows_shape(spec.features, spec.words(unit), unit, schedule), operands.weight_dtype(unit)),
+        ("packed", packed_shape, arithmetic.format.stored),
         *others,
         ("out", (spec.batch, spec.features, spec.pixels)),
     ]
     flops = 2 * spec.batch * spec.pixels * spec.depth * spec.features
-    described = f"{tile}, {operands.packed_weight(unit)}, patches gathered in chunks"
+    described = f"{tile}, {arithmetic.format.described}, patches gathered in chunks"
     kernel = emit.Kernel("convolution", described, flops)
     return emit.primfunc(parameters, body, kernel=kernel)
 
@@ -231,7 +241,7 @@ def emit_panels(
     pixels: int,
     chunks: Chunks,
     schedule: ProductSchedule,
-    unit: VectorUnit,
+    arithmetic: Arithmetic,
     packed: Buffer,
     *,
     gather: Callable[[Expr, Expr, Buffer, Expr, Dim], None],
@@ -243,33 +253,37 @@ def emit_panels(
         gather: ``(item, first pixel, patches, first step, steps)``.
         finish: ``(item, first row, first pixel, sums)`` of a tile, which may stick out below and on the right.
     """
-    tile = schedule.tile(unit.lanes, unit.step_dot)
+    tile = schedule.tile(arithmetic)
     panels = emit.ceildiv(pixels, tile.columns)
     strips = emit.ceildiv(rows, tile.rows)
     block_strips = emit.ceildiv(strips, emit.ceildiv(rows, schedule.block_rows))
     width = window_panels(tile, block_strips, panels, schedule.window)
     if isinstance(batch, int):  # no core shall be idle
-        width = max(1, min(width, batch * panels // (4 * unit.cores)))
-        if batch * panels < 4 * unit.cores:
-            block_strips = emit.ceildiv(strips, min(strips, emit.ceildiv(4 * unit.cores, batch * panels)))
+        width = max(1, min(width, batch * panels // (4 * arithmetic.cpu.cores)))
+        if batch * panels < 4 * arithmetic.cpu.cores:
+            block_strips = emit.ceildiv(strips, min(strips, emit.ceildiv(4 * arithmetic.cpu.cores, batch * panels)))
     windows, row_blocks = emit.ceildiv(panels, width), emit.ceildiv(strips, block_strips)
-    with operands.instructions(unit), tasks(batch * windows * row_blocks) as task:
+    with arithmetic.instructions(), tasks(batch * windows * row_blocks) as task:
         item = emit.bind(task // row_blocks // windows)
         left = emit.bind((task // row_blocks % windows) * width)
         first_strip = emit.bind((task % row_blocks) * block_strips)
         own = emit.bind(emit.minimum(width, panels - left))
         own_strips = emit.bind(emit.minimum(block_strips, strips - first_strip))
-        patches = emit.scratch((chunks.steps * tile.columns,), operands.word_dtype(unit))
-        block = Block(tile, block_strips, emit.scratch((width * block_strips * tile.rows * tile.columns,)))
+        patches = emit.scratch((chunks.steps * tile.columns,), arithmetic.format.cached)
+        block = Block(tile, block_strips, tile.scratch(width * block_strips))
 
-        near = emit.scratch((block_strips * chunks.steps * tile.rows,)) if unit.widens else None
+        near = (
+            emit.scratch((block_strips * chunks.steps * tile.rows,), arithmetic.format.cached)
+            if arithmetic.format.widens
+            else None
+        )
 
         def widen(first: Expr, steps: Dim) -> None:
             """The chunk's weights of all strips, which lie one after the other."""
             start = emit.bind(packed_at(rows, tile, first_strip, first, steps, 0))
 
             def some(at: Expr, lanes: int) -> None:
-                emit.store(near, bfloat16.widen(emit.load(packed, [start + at], lanes), lanes), [at], lanes)
+                emit.store(near, arithmetic.format.widened(emit.load(packed, [start + at], lanes), lanes), [at], lanes)
 
             lines.each(own_strips * steps * tile.rows, tile.lanes, some)
 
@@ -297,7 +311,7 @@ def channel_chunks(schedule: ProductSchedule, channels: int) -> Chunks:
 
 
 def _chunks(schedule: ProductSchedule, channels: int, kernel: tuple[int, int]) -> Chunks:
-    """Some channels at one position of the kernel, or some positions with all their channels; in words of channels."""
+    """Some channels at one position of the kernel, or some positions with all their channels; in groups of channels."""
     positions = kernel[0] * kernel[1]
     if channels > schedule.chunk:
         parts = channel_chunks(schedule, channels)
@@ -319,7 +333,7 @@ def _chunks(schedule: ProductSchedule, channels: int, kernel: tuple[int, int]) -
 def _gather(
     spec: ConvolutionSpec,
     schedule: ProductSchedule,
-    unit: VectorUnit,
+    arithmetic: Arithmetic,
     x: Buffer,
     item: Expr,
     first: Expr,
@@ -328,29 +342,29 @@ def _gather(
     steps: Dim,
 ) -> None:
     """A chunk of the patches of a panel: ``patches[k - first_step, pixel]``, zero outside the image."""
-    kw, tile = spec.kernel[1], schedule.tile(unit.lanes)
+    kw, tile = spec.kernel[1], schedule.tile(arithmetic)
     lanes = tile.lanes
-    words = operands.words(spec.channels, unit)
-    cut = words > schedule.chunk
-    first_word = first_step % words if cut else 0
-    own_words = steps if cut else words
+    groups = arithmetic.format.groups(spec.channels)
+    cut = groups > schedule.chunk
+    first_group = first_step % groups if cut else 0
+    own_groups = steps if cut else groups
     # Each kernel position and each vector of pixels is handled for all channels at once.
-    with emit.serial(1 if cut else steps // words) as place, emit.serial(tile.vectors) as j:
-        position = emit.bind(first_step // words + place)
+    with emit.serial(1 if cut else steps // groups) as place, emit.serial(tile.vectors) as j:
+        position = emit.bind(first_step // groups + place)
         dy = position // kw * spec.dilation[0] - spec.padding[0]
         dx = position % kw * spec.dilation[1] - spec.padding[1]
         start = emit.bind(first + j * lanes)
         row, column = emit.bind(start // spec.out_width), emit.bind(start % spec.out_width)
         y, left = emit.bind(row * spec.stride[0] + dy), emit.bind(column * spec.stride[1] + dx)
-        line = emit.bind(place * words)
+        line = emit.bind(place * groups)
 
         def store(y: Expr, left: Expr, count: int, column: Expr, line: Expr = line) -> None:
             """`count` neighbours of the image, of all channels."""
-            with emit.serial(own_words) as word:
-                value = operands.word(
-                    unit, spec.channels, first_word + word, lambda c: emit.load(x, [item, c, y, left], count), count
+            with emit.serial(own_groups) as group:
+                value = arithmetic.format.group(
+                    spec.channels, first_group + group, lambda c: emit.load(x, [item, c, y, left], count), count
                 )
-                emit.store(patches, value, [(line + word) * tile.columns + column], count)
+                emit.store(patches, value, [(line + group) * tile.columns + column], count)
 
         def copied(j: Expr = j, y: Expr = y, left: Expr = left) -> None:
             store(y, left, lanes, j * lanes)
@@ -372,9 +386,9 @@ def _gather(
                     store(source_y, source_x, 1, j * lanes + i)
 
                 def zero() -> None:
-                    with emit.serial(own_words) as word:
-                        at = (line + word) * tile.columns + j * lanes + i
-                        emit.store(patches, operands.no_word(unit), [at])
+                    with emit.serial(own_groups) as group:
+                        at = (line + group) * tile.columns + j * lanes + i
+                        emit.store(patches, arithmetic.format.zero(), [at])
 
                 emit.when(inside, take, zero)
 

@@ -13,7 +13,7 @@ from sam3port.kernels.cpu.codegen import emit, epilogue, lines
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.codegen.tasks import tasks
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.cpu import Cpu
 
 _SUMS: Final = 8
 """Vectors of one line that are summed together: as many as hide an addition's latency, and fit into registers."""
@@ -41,12 +41,12 @@ class DepthwiseSpec:
         return self.width + self.padding[1] + self.padding[3] - self.dilation[1] * (self.kernel[1] - 1)
 
 
-def depthwise_func(spec: DepthwiseSpec, unit: VectorUnit, steps: Epilogue = ()) -> emit.Expr:
+def depthwise_func(spec: DepthwiseSpec, cpu: Cpu, steps: Epilogue = ()) -> emit.Expr:
     """``(x[batch, channels, height, width], weight[channels, kh, kw], *operands, out[batch, channels, pixels])``.
 
     Vector operands of `steps` are [channels], tensor operands as large as the output.
     """
-    lanes = unit.lanes
+    lanes = cpu.lanes
     out_shape = (spec.batch, spec.channels, spec.out_height * spec.out_width)
     vectors = -(-spec.out_width // lanes)
     frame_width = vectors * lanes + spec.dilation[1] * (spec.kernel[1] - 1)

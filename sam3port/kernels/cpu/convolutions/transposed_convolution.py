@@ -15,9 +15,8 @@ from sam3port.kernels.cpu.codegen import emit, epilogue
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.convolutions.convolution import channel_chunks, emit_panels, packed_rows_shape
-from sam3port.kernels.cpu.formats import operands
+from sam3port.kernels.cpu.formats.format import Arithmetic
 from sam3port.kernels.cpu.formats.register_tile import TileSums
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
 from sam3port.kernels.cpu.products.product import gather_panel, write_tile
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule, convolution_schedule
 
@@ -37,7 +36,7 @@ def transposed_convolution_func(
     size: tuple[int, int],
     features: int,
     kernel: tuple[int, int],
-    unit: VectorUnit,
+    arithmetic: Arithmetic,
     steps: Epilogue = (),
     schedule: ProductSchedule | None = None,
 ) -> tirx.PrimFunc:
@@ -48,9 +47,9 @@ def transposed_convolution_func(
     height, width = size
     kh, kw = kernel
     rows, pixels = features * kh * kw, height * width
-    schedule = schedule or convolution_schedule(rows, pixels, unit)
-    tile = schedule.tile(unit.lanes, unit.step_dot)
-    words = operands.words(channels, unit)
+    schedule = schedule or convolution_schedule(rows, pixels, arithmetic.cpu)
+    tile = schedule.tile(arithmetic)
+    groups = arithmetic.format.groups(channels)
     shape = (batch, features, height * kh, width * kw)
     others = epilogue.operand_shapes(steps, features, shape)
     piece = piece_of_line(width, kw, tile.lanes) if tile.rows % kw == 0 else None
@@ -104,17 +103,17 @@ def transposed_convolution_func(
             def neighbours(channel: Expr, pixel: Expr, lanes: int) -> Expr:
                 return emit.load(x, [item, channel, pixel], lanes)
 
-            gather_panel(tile, unit, (channels, pixels), pixel, first, steps, patches, neighbours)
+            gather_panel(tile, arithmetic, (channels, pixels), pixel, first, steps, patches, neighbours)
 
-        chunks = channel_chunks(schedule, words)
-        emit_panels(batch, rows, pixels, chunks, schedule, unit, packed, gather=gather, finish=finish)
+        chunks = channel_chunks(schedule, groups)
+        emit_panels(batch, rows, pixels, chunks, schedule, arithmetic, packed, gather=gather, finish=finish)
 
     parameters: list[Parameter] = [
         ("x", (batch, channels, pixels)),
-        ("packed", packed_rows_shape(rows, words, unit, schedule), operands.weight_dtype(unit)),
+        ("packed", packed_rows_shape(rows, groups, arithmetic, schedule), arithmetic.format.stored),
         *others,
         ("out", shape),
     ]
     flops = 2 * batch * rows * pixels * channels
-    kernel_of = emit.Kernel("transposed convolution", f"{tile}, {operands.packed_weight(unit)}", flops)
+    kernel_of = emit.Kernel("transposed convolution", f"{tile}, {arithmetic.format.described}", flops)
     return emit.primfunc(parameters, body, kernel=kernel_of)

@@ -21,7 +21,10 @@ from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec, pack_rows_on_host, packed_at
 from sam3port.kernels.cpu.convolutions.winograd_schemes import F2, F4, Scheme
 from sam3port.kernels.cpu.convolutions.winograd_tiles import Tiles, transform_inputs, transform_outputs
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.cpu import Cpu
+from sam3port.kernels.cpu.formats.float32 import FLOAT32
+from sam3port.kernels.cpu.formats.format import Arithmetic
+from sam3port.kernels.cpu.formats.register_tile import RegisterTile
 from sam3port.kernels.cpu.products.blocked import Block, Chunks, emit_block, even_chunks
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule, convolution_schedule
 
@@ -30,48 +33,48 @@ _LEAST: Final = 32
 _LEAST_PIXELS: Final = 256
 
 
-def fits(spec: ConvolutionSpec, unit: VectorUnit) -> bool:
+def fits(spec: ConvolutionSpec, cpu: Cpu) -> bool:
     """Whether a convolution can be computed so, and should."""
     return (
         (spec.kernel, spec.stride, spec.dilation) == ((3, 3), (1, 1), (1, 1))
         and min(spec.channels, spec.features) >= _LEAST
         and spec.pixels >= _LEAST_PIXELS
-        and unit.lanes > 1
+        and cpu.lanes > 1
     )
 
 
-def scheme_for(unit: VectorUnit) -> Scheme:
+def scheme_for(arithmetic: Arithmetic) -> Scheme:
     """Fewer multiplications where a few digits of float32 are none of the result's.
 
     A build in bfloat16 has float32 here, too. Operands would have to be rounded after the transform, which costs
     more digits, and twice the multiplications of a CPU's instruction for bfloat16 gain less than a quarter of them do.
     """
-    return F2 if unit.dtype == "float32" else F4
+    return F2 if arithmetic.format.exact else F4
 
 
-def packed_shape(spec: ConvolutionSpec, unit: VectorUnit) -> tuple[int]:
+def packed_shape(spec: ConvolutionSpec, arithmetic: Arithmetic) -> tuple[int]:
     """Of the transformed weight: 16 / 9 of the plain one's size, or four times it."""
-    height = _schedule(spec, unit).rows
-    return (scheme_for(unit).positions * emit.ceildiv(spec.features, height) * spec.channels * height,)
+    height = _schedule(spec, arithmetic.cpu).rows
+    return (scheme_for(arithmetic).positions * emit.ceildiv(spec.features, height) * spec.channels * height,)
 
 
-def pack_winograd(weight: npt.NDArray[np.float32], spec: ConvolutionSpec, unit: VectorUnit) -> npt.NDArray[Any]:
+def pack_winograd(weight: npt.NDArray[np.float32], spec: ConvolutionSpec, arithmetic: Arithmetic) -> npt.NDArray[Any]:
     """``weight[features, channels, 3, 3]`` transformed, in panels for each position; as `pack_winograd_func`."""
-    schedule = _schedule(spec, unit)
+    schedule = _schedule(spec, arithmetic.cpu)
     chunks = _chunks(spec, schedule)
 
     def rounded(value: Any) -> Any:
         return value.astype(np.float32)
 
-    transformed = _spread(scheme_for(unit), lambda y, x: weight[:, :, y, x].astype(np.float64), rounded)
+    transformed = _spread(scheme_for(arithmetic), lambda y, x: weight[:, :, y, x].astype(np.float64), rounded)
     parts = [pack_rows_on_host(np.ascontiguousarray(each.T), chunks, schedule) for each in transformed]
     return np.concatenate(parts)
 
 
-def pack_winograd_func(spec: ConvolutionSpec, unit: VectorUnit) -> tirx.PrimFunc:
+def pack_winograd_func(spec: ConvolutionSpec, arithmetic: Arithmetic) -> tirx.PrimFunc:
     """``(weight[features, channels, 3, 3]) -> packed[position, chunk, panel, channel, feature]``."""
-    schedule = _schedule(spec, unit)
-    tile, chunks, scheme = schedule.tile(unit.lanes), _chunks(spec, schedule), scheme_for(unit)
+    schedule = _schedule(spec, arithmetic.cpu)
+    tile, chunks, scheme = _tile(schedule, arithmetic.cpu), _chunks(spec, schedule), scheme_for(arithmetic)
     features, channels, height = spec.features, spec.channels, tile.rows
     panels = emit.ceildiv(features, height)
 
@@ -93,23 +96,23 @@ def pack_winograd_func(spec: ConvolutionSpec, unit: VectorUnit) -> tirx.PrimFunc
 
     kernel = emit.Kernel("pack weight", f"transformed, panels of {height} features")
     return emit.primfunc(
-        [("weight", (features, channels, 3, 3)), ("packed", packed_shape(spec, unit))], body, kernel=kernel
+        [("weight", (features, channels, 3, 3)), ("packed", packed_shape(spec, arithmetic))], body, kernel=kernel
     )
 
 
-def winograd_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = ()) -> tirx.PrimFunc:
+def winograd_func(spec: ConvolutionSpec, arithmetic: Arithmetic, steps: Epilogue = ()) -> tirx.PrimFunc:
     """``(x[batch, channels, height, width], packed, *operands, out[batch, features, pixels])``.
 
     As `sam3port.kernels.cpu.convolutions.convolution.convolution_func`, for what `fits`.
     """
-    schedule, scheme = _schedule(spec, unit), scheme_for(unit)
-    tile, chunks = schedule.tile(unit.lanes), _chunks(spec, schedule)
+    schedule, scheme = _schedule(spec, arithmetic.cpu), scheme_for(arithmetic)
+    tile, chunks = _tile(schedule, arithmetic.cpu), _chunks(spec, schedule)
     channels, strips = spec.channels, emit.ceildiv(spec.features, tile.rows)
     tiles = Tiles(spec, scheme)
     panels = emit.ceildiv(tiles.count, tile.columns)
     width = min(panels, max(1, scheme.tiles // tile.columns))
     if isinstance(spec.batch, int):  # no core shall be idle
-        width = max(1, min(width, spec.batch * panels // (4 * unit.cores)))
+        width = max(1, min(width, spec.batch * panels // (4 * arithmetic.cpu.cores)))
     windows = emit.ceildiv(panels, width)
     position_size = strips * channels * tile.rows
 
@@ -165,7 +168,7 @@ def winograd_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = ())
 
     parameters: list[Parameter] = [
         ("x", (spec.batch, channels, spec.height, spec.width)),
-        ("packed", packed_shape(spec, unit)),
+        ("packed", packed_shape(spec, arithmetic)),
         *epilogue.operand_shapes(steps, spec.features, (spec.batch, spec.features, spec.pixels)),
         ("out", (spec.batch, spec.features, spec.pixels)),
     ]
@@ -174,8 +177,13 @@ def winograd_func(spec: ConvolutionSpec, unit: VectorUnit, steps: Epilogue = ())
     return emit.primfunc(parameters, body, kernel=kernel)
 
 
-def _schedule(spec: ConvolutionSpec, unit: VectorUnit) -> ProductSchedule:
-    return convolution_schedule(spec.features, None, unit)
+def _schedule(spec: ConvolutionSpec, cpu: Cpu) -> ProductSchedule:
+    return convolution_schedule(spec.features, None, cpu)
+
+
+def _tile(schedule: ProductSchedule, cpu: Cpu) -> RegisterTile:
+    """In float32 whatever the convolution's format is, see `scheme_for`."""
+    return schedule.tile(Arithmetic(cpu, FLOAT32))
 
 
 def _chunks(spec: ConvolutionSpec, schedule: ProductSchedule) -> Chunks:

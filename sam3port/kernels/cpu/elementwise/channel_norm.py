@@ -10,7 +10,7 @@ from tvm import tirx
 from sam3port.kernels.cpu.codegen import emit, epilogue, lines
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.cpu import Cpu
 
 _VECTORS: Final = 4
 """Of pixels, side by side: two cache lines of each channel. With 256 channels they are 32 KiB, which stay in the cache
@@ -22,7 +22,7 @@ _TASK: Final = 1 << 14
 
 
 def channel_norm_func(
-    batch: Dim, channels: int, pixels: int, epsilon: float, unit: VectorUnit, steps: Epilogue = ()
+    batch: Dim, channels: int, pixels: int, epsilon: float, cpu: Cpu, steps: Epilogue = ()
 ) -> tirx.PrimFunc:
     """``(x[batch, channels, pixels], *operands, out)``: ``(x - mean) / sqrt(variance + epsilon)``, then `steps`.
 
@@ -33,7 +33,7 @@ def channel_norm_func(
 
     def body(x: Buffer, *rest: Buffer) -> None:
         *extra, out = rest
-        wide = _VECTORS * unit.lanes
+        wide = _VECTORS * cpu.lanes
         span = emit.ceildiv(max(1, _TASK // channels), wide) * wide
         spans = emit.ceildiv(pixels, span)
         with emit.parallel(batch * spans) as task:
@@ -44,9 +44,9 @@ def channel_norm_func(
                 _normalise(x, extra, out, item, start, (vectors, lanes), channels, epsilon, steps)
 
             with emit.serial(own // wide) as i:
-                block(emit.bind(first + i * wide), _VECTORS, unit.lanes)
+                block(emit.bind(first + i * wide), _VECTORS, cpu.lanes)
             done = emit.bind(own // wide * wide)
-            lines.each(own - done, unit.lanes, lambda at, lanes: block(emit.bind(first + done + at), 1, lanes))
+            lines.each(own - done, cpu.lanes, lambda at, lanes: block(emit.bind(first + done + at), 1, lanes))
 
     parameters = [("x", shape), *epilogue.operand_shapes(steps, channels, shape), ("out", shape)]
     kernel = emit.Kernel("layer norm over channels", f"{_VECTORS} vectors of pixels at a time")

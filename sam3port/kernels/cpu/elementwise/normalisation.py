@@ -12,22 +12,22 @@ from tvm import tirx
 from sam3port.kernels.cpu.codegen import emit, epilogue, expressions, lines
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.cpu import Cpu
 
 
-def layer_norm_func(rows: Dim, length: int, epsilon: float, unit: VectorUnit) -> tirx.PrimFunc:
+def layer_norm_func(rows: Dim, length: int, epsilon: float, cpu: Cpu) -> tirx.PrimFunc:
     """``(x[rows, length], gamma[length], beta[length], out)``: each row normalised."""
 
     def body(x: Buffer, gamma: Buffer, beta: Buffer, out: Buffer) -> None:
-        with lines.each_row(rows, length, unit.cores) as row:
-            mean, deviation = _moments(lambda at, n: emit.load(x, [row, at], n), length, epsilon, unit.lanes)
+        with lines.each_row(rows, length, cpu.cores) as row:
+            mean, deviation = _moments(lambda at, n: emit.load(x, [row, at], n), length, epsilon, cpu.lanes)
 
             def write(at: Expr, n: int) -> None:
                 centred = emit.load(x, [row, at], n) - emit.broadcast(mean, n)
                 value = centred * emit.broadcast(deviation, n)
                 emit.store(out, value * emit.load(gamma, [at], n) + emit.load(beta, [at], n), [row, at], n)
 
-            lines.each(length, unit.lanes, write)
+            lines.each(length, cpu.lanes, write)
 
     parameters = [
         ("x", (rows, length)),
@@ -51,32 +51,32 @@ def _moments(load: object, length: int, epsilon: float, lanes: int) -> tuple[Exp
     return mean, emit.bind(emit.constant(1.0) / tirx.sqrt(variance + emit.constant(epsilon)))
 
 
-def softmax_func(rows: Dim, length: Dim, unit: VectorUnit) -> tirx.PrimFunc:
+def softmax_func(rows: Dim, length: Dim, cpu: Cpu) -> tirx.PrimFunc:
     """``(x[rows, length], out)``: softmax of each row; all -inf gives NaN, as in PyTorch."""
 
     def body(x: Buffer, out: Buffer) -> None:
-        with lines.each_row(rows, length, unit.cores) as row:
-            largest = lines.fold(length, unit.lanes, lambda at, n: emit.load(x, [row, at], n), tirx.max, float("-inf"))
+        with lines.each_row(rows, length, cpu.cores) as row:
+            largest = lines.fold(length, cpu.lanes, lambda at, n: emit.load(x, [row, at], n), tirx.max, float("-inf"))
 
             def weigh(at: Expr, n: int) -> None:
                 shifted = emit.load(x, [row, at], n) - emit.broadcast(largest, n)
                 emit.store(out, expressions.exp_nonpositive(shifted, emit.bind, n), [row, at], n)
 
-            lines.each(length, unit.lanes, weigh)
-            total = lines.fold(length, unit.lanes, lambda at, n: emit.load(out, [row, at], n), operator.add, 0.0)
+            lines.each(length, cpu.lanes, weigh)
+            total = lines.fold(length, cpu.lanes, lambda at, n: emit.load(out, [row, at], n), operator.add, 0.0)
             inverse = emit.bind(emit.constant(1.0) / total)
 
             def scale(at: Expr, n: int) -> None:
                 emit.store(out, emit.load(out, [row, at], n) * emit.broadcast(inverse, n), [row, at], n)
 
-            lines.each(length, unit.lanes, scale)
+            lines.each(length, cpu.lanes, scale)
 
     kernel = emit.Kernel("softmax", "three passes over each row")
     return emit.primfunc([("x", (rows, length)), ("out", (rows, length))], body, kernel=kernel)
 
 
 def group_norm_func(
-    batch: Dim, channels: int, size: int, groups: int, epsilon: float, unit: VectorUnit, steps: Epilogue = ()
+    batch: Dim, channels: int, size: int, groups: int, epsilon: float, cpu: Cpu, steps: Epilogue = ()
 ) -> tirx.PrimFunc:
     """``(x[batch, channels, size], gamma[channels], beta[channels], *operands, out)``: groups of channels normalised.
 
@@ -98,14 +98,14 @@ def group_norm_func(
             def load(at: Expr, n: int) -> Expr:
                 return emit.load(x, [item, channel, at], n)
 
-            mean = emit.bind(lines.fold(size, unit.lanes, load, operator.add, 0.0) * emit.constant(1.0 / size))
+            mean = emit.bind(lines.fold(size, cpu.lanes, load, operator.add, 0.0) * emit.constant(1.0 / size))
 
             def squared(at: Expr, n: int) -> Expr:
                 difference = emit.bind(load(at, n) - emit.broadcast(mean, n))
                 return difference * difference
 
             emit.store(means, mean, [task])
-            emit.store(squares, lines.fold(size, unit.lanes, squared, operator.add, 0.0), [task])
+            emit.store(squares, lines.fold(size, cpu.lanes, squared, operator.add, 0.0), [task])
 
         with emit.parallel(batch * channels) as task:
             item, channel = task // channels, task % channels
@@ -129,7 +129,7 @@ def group_norm_func(
                 value = epilogue.apply(steps, extra, value, channel, place, n, feature_is_last=False)
                 emit.store(out, value, place, n)
 
-            lines.each(size, unit.lanes, write)
+            lines.each(size, cpu.lanes, write)
 
     kernel = emit.Kernel("group norm", "two passes over each channel")
     parameters = [("x", shape), ("gamma", (channels,)), ("beta", (channels,)), *others, ("out", shape)]

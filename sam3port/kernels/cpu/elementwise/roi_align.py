@@ -16,7 +16,7 @@ from tvm import tirx
 from sam3port.kernels.cpu.codegen import emit, lines
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.codegen.tasks import tasks
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.cpu import Cpu
 
 _CHANNELS: Final = 32
 """Of one task."""
@@ -39,7 +39,7 @@ class RoiAlignSpec:
     """In each direction of a bin; 0: as many as a bin has pixels."""
 
 
-def roi_align_func(spec: RoiAlignSpec, unit: VectorUnit) -> tirx.PrimFunc:
+def roi_align_func(spec: RoiAlignSpec, cpu: Cpu) -> tirx.PrimFunc:
     """``(x[batch, channels, height, width], regions[n, 5], out[n, channels, *pooled])``, float32."""
     blocks = emit.ceildiv(spec.channels, _CHANNELS)
 
@@ -54,9 +54,9 @@ def roi_align_func(spec: RoiAlignSpec, unit: VectorUnit) -> tirx.PrimFunc:
             with emit.serial(emit.minimum(_CHANNELS, spec.channels - first)) as offset:
                 channel = emit.bind(first + offset)
                 with emit.serial(spec.pooled[0]) as y:
-                    _sum_rows(x, [item, channel], rows, y, line, spec.width, unit.lanes)
+                    _sum_rows(x, [item, channel], rows, y, line, spec.width, cpu.lanes)
                     with emit.serial(spec.pooled[1]) as column:
-                        value = _dot(columns, column, line, spec.width, unit.lanes)
+                        value = _dot(columns, column, line, spec.width, cpu.lanes)
                         emit.store(out, value, [region, channel, y, column])
 
     parameters = [

@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from sam3port.kernels.cpu.codegen import emit
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
-from sam3port.kernels.cpu.formats import dot
-from sam3port.kernels.cpu.formats.vector_unit import RegisterTile
+from sam3port.kernels.cpu.formats.micro_kernel import MicroKernel
 
 CHUNK: Final = 128
 """Steps summed in one go. One chain of 4736 float32 additions is four times less exact than BLAS on average (nine
 times at worst); sums of sums over 128 are a little more exact than BLAS, and cost one percent of the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterTile:
+    """The block of a product whose sums are held in registers while the whole of K runs by."""
+
+    rows: int
+    """Rows of the left operand."""
+    vectors: int
+    """Vectors of columns of the right operand, side by side."""
+    lanes: int
+    """Columns in one vector."""
+    unroll: int
+    """Groups along K in one round of the loop."""
+    micro_kernel: MicroKernel
+    """What is done with one group of each row and column."""
+
+    @property
+    def columns(self) -> int:
+        """Columns of the right operand."""
+        return self.vectors * self.lanes
+
+    def scratch(self, tiles: Dim) -> Buffer:
+        """Memory for the sums of so many tiles, see `emit.scratch`."""
+        return emit.scratch((tiles * self.rows * self.columns,), self.micro_kernel.sums)
+
+    def zero(self) -> Expr:
+        """A vector of accumulators that have seen nothing."""
+        return emit.zero(self.micro_kernel.sums, self.lanes)
+
+    def __str__(self) -> str:
+        return f"{self.rows} x {self.columns} in registers of {self.lanes}{self.micro_kernel}"
+
 
 Held = Callable[[int, int], Expr]
 """``(i, j)``: vector j of row i, in registers."""
@@ -82,13 +113,13 @@ def sum_steps(
 ) -> Held:
     """Emits the sums of ``row(k, i) * column(k, j)`` over `count` steps k from `first` on, kept in registers.
 
-    Where the tile has an instruction for pairs of bfloat16, rows and columns are words (uint32) of two numbers each.
-    In each round of the unrolled loop `beside` may emit something of its own; it gets the round's number.
+    A step is one group (see `formats.format`) of each row and each column. In each round of the unrolled loop `beside`
+    may emit something of its own; it gets the round's number.
     """
-    lanes = tile.lanes
+    lanes, kernel = tile.lanes, tile.micro_kernel
     # One array for each row: an array over 1 KiB would leave the stack, and with it the registers.
-    sums = [emit.scratch((tile.columns,)) for _ in range(tile.rows)]
-    zero = emit.constant(0.0, lanes)
+    sums = [emit.scratch((tile.columns,), kernel.sums) for _ in range(tile.rows)]
+    zero = tile.zero()
 
     def held(i: int, j: int) -> Expr:
         return emit.load(sums[i], [j * lanes], lanes)
@@ -98,15 +129,12 @@ def sum_steps(
         for i in range(tile.rows):
             element = emit.bind(emit.broadcast(row(k, i), lanes))
             for j in range(tile.vectors):
-                if tile.dot:
-                    value = dot.multiply_add(held(i, j), element, columns[j], lanes)
-                else:
-                    value = held(i, j) + element * columns[j]
+                value = kernel.multiply_add(held(i, j), element, columns[j], lanes)
                 emit.store(sums[i], value, [j * lanes], lanes)
 
     each_vector(tile, lambda i, j: emit.store(sums[i], zero, [j * lanes], lanes))
     rounds = count // tile.unroll
-    with dot.imported(tile.dot, lanes) if tile.dot else contextlib.nullcontext():
+    with kernel.imported(lanes):
         if not (isinstance(count, int) and rounds == 0):
             with emit.serial(rounds) as step:
                 if beside is not None:
@@ -141,7 +169,7 @@ def accumulate(
     chunks = emit.ceildiv(depth, CHUNK)
     length = emit.ceildiv(depth, chunks) if isinstance(depth, int) else CHUNK
     result = TileSums.stored(tile, stash)
-    result.store(lambda _i, _j: emit.constant(0.0, tile.lanes))
+    result.store(lambda _i, _j: tile.zero())
     with emit.serial(chunks) as chunk:
         first = chunk * length
         even = isinstance(depth, int) and depth % length == 0

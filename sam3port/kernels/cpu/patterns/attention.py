@@ -13,10 +13,12 @@ from sam3port.kernels.common.graph import Expr, Graph, Var
 from sam3port.kernels.common.heads import Layout, Part, heads_last_again, heads_last_before
 from sam3port.kernels.common.slices import part_of
 from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
-from sam3port.kernels.cpu.patterns.replacement import Replacement, unit_for
+from sam3port.kernels.cpu.formats.float32 import FLOAT32
+from sam3port.kernels.cpu.formats.policy import Kind, Site
+from sam3port.kernels.cpu.patterns.options import Options
+from sam3port.kernels.cpu.patterns.replacement import Replacement
 from sam3port.kernels.cpu.patterns.rotary import rotation_of
-from sam3port.kernels.cpu.workloads.tuned import TunedSchedules, marked
+from sam3port.kernels.cpu.workloads.tuned import marked
 from sam3port.kernels.cpu.workloads.workload import attention_work
 
 _HEADS_FIRST = [0, 2, 1, 3]
@@ -34,11 +36,11 @@ class _Operand:
     """Transposes between what is in place and what the program reads."""
 
 
-def match_attention(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
-    return _match_whole(graph, var, unit, tuned) or _match_softmax(graph, var, unit, tuned)
+def match_attention(graph: Graph, var: Var, options: Options) -> Replacement | None:
+    return _match_whole(graph, var, options) or _match_softmax(graph, var, options)
 
 
-def _match_whole(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
+def _match_whole(graph: Graph, var: Var, options: Options) -> Replacement | None:
     call = graph.call(var, "relax.nn.attention", "relax.nn.attention_bias")
     if call is None or call.attrs.window_size is not None or not g.is_float32(*call.args):
         return None
@@ -87,10 +89,10 @@ def _match_whole(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
         causal_offset=offset,
         empty_rows="zero",
     )  # fmt: skip
-    return _replacement(target, spec, operands, table, bias, unit, tuned)
+    return _replacement(target, spec, operands, table, bias, "", options)
 
 
-def _match_softmax(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
+def _match_softmax(graph: Graph, var: Var, options: Options) -> Replacement | None:
     """``matmul(softmax(matmul(q, k^T) * scale + bias), v)``, seen from its last product."""
     last = graph.call(var, "relax.matmul")
     if last is None:
@@ -184,8 +186,9 @@ def _match_softmax(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedul
         scale=scale * q_scale * k_scale, layouts=layouts, empty_rows=empty_rows, rotary=table is not None,
         parts=(operands[0].part, operands[1].part, operands[2].part),
     )  # fmt: skip
-    unit = unit_for(first, unit_for(last, unit))
-    return _replacement(var if back is None else back, spec, operands, table, bias, unit, tuned)
+    asked = {str(product.attrs.out_dtype) for product in (first, last)}
+    out_dtype = FLOAT32.precision if FLOAT32.precision in asked else ""
+    return _replacement(var if back is None else back, spec, operands, table, bias, out_dtype, options)
 
 
 def _heads_first(graph: Graph, expr: Expr, shape: tuple[Any, ...]) -> _Operand:
@@ -232,8 +235,8 @@ def _replacement(
     operands: list[_Operand],
     table: Expr | None,
     bias: Any,
-    unit: VectorUnit,
-    tuned: TunedSchedules,
+    out_dtype: str,
+    options: Options,
 ) -> Replacement | None:
     if isinstance(bias, tuple):
         bias, bias_shape = bias
@@ -244,11 +247,14 @@ def _replacement(
         for dim, whole in zip(bias_shape, (spec.batch, spec.heads, spec.queries, spec.keys), strict=True):
             if not _same(dim, whole) and not (isinstance(dim, int) and dim == 1):
                 return None
-    unit = unit.for_rows(spec.queries)
+    site = Site(Kind.ATTENTION, spec.queries, out_dtype)
+    arithmetic = options.arithmetic(site)
     out_shape = g.shape_of(target)
     assert out_shape is not None
-    workload = attention_work(replace(spec, bias=tuple(bias_shape) if bias is not None else None), unit.dtype)
-    schedule = tuned.attention(workload, unit)
+    workload = attention_work(
+        replace(spec, bias=tuple(bias_shape) if bias is not None else None), site.precision(options.precision)
+    )
+    schedule = options.tuned.attention(workload, options.cpu)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         # The kernel's own variables for what is not known: a PrimFunc cannot use the caller's.
@@ -273,7 +279,7 @@ def _replacement(
             arguments.append(g.reshaped(builder, new(table), (spec.queries, spec.features)))
         if bias is not None:
             arguments.append(g.reshaped(builder, new(bias), bias_shape))
-        kernel = builder.add_func(marked(attention_func(inner, unit, schedule), schedule, workload), "attention")
+        kernel = builder.add_func(marked(attention_func(inner, arithmetic, schedule), schedule, workload), "attention")
         result_shape = (
             (spec.batch, spec.heads, spec.queries, spec.value_features)
             if spec.layouts[3] == "BHLD"

@@ -9,13 +9,12 @@ from tvm import relax, tirx
 from sam3port.kernels.common import graph as g
 from sam3port.kernels.common.graph import Expr, Graph, Var
 from sam3port.kernels.cpu.elementwise.channel_norm import channel_norm_func
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
 from sam3port.kernels.cpu.patterns.linear import follow, operands_of
+from sam3port.kernels.cpu.patterns.options import Options
 from sam3port.kernels.cpu.patterns.replacement import Replacement
-from sam3port.kernels.cpu.workloads.tuned import TunedSchedules
 
 
-def match_channel_norm(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSchedules) -> Replacement | None:
+def match_channel_norm(graph: Graph, var: Var, options: Options) -> Replacement | None:
     """``(x - mean(x)) / sqrt(mean((x - mean(x)) ** 2) + epsilon)``, means over axis 1 of four."""
     call = graph.call(var, "relax.divide")
     found = _normalised(graph, call)
@@ -34,7 +33,7 @@ def match_channel_norm(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSc
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         flat = (batch, channels, height * width)
         own = batch if isinstance(batch, int) else tirx.Var("n", "int64")
-        function = channel_norm_func(own, channels, height * width, epsilon, unit, steps)
+        function = channel_norm_func(own, channels, height * width, epsilon, options.cpu, steps)
         kernel = builder.add_func(function, "_".join(["channel_norm", *steps]))
         arguments = [g.reshaped(builder, new(x), flat), *operands_of(builder, new, chain, channels, flat)]
         result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType(flat, "float32")))

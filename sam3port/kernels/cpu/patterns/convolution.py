@@ -14,16 +14,17 @@ from sam3port.kernels.cpu.convolutions import convolution as kernels
 from sam3port.kernels.cpu.convolutions import winograd
 from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec
 from sam3port.kernels.cpu.convolutions.transposed_convolution import piece_of_line, transposed_convolution_func
-from sam3port.kernels.cpu.formats.operands import weight_dtype, words
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.format import Arithmetic
+from sam3port.kernels.cpu.formats.policy import Kind, Site
 from sam3port.kernels.cpu.patterns.linear import follow, linear_replacement, operands_of
+from sam3port.kernels.cpu.patterns.options import Options
 from sam3port.kernels.cpu.patterns.replacement import Replacement
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule
-from sam3port.kernels.cpu.workloads.tuned import TunedSchedules, marked
+from sam3port.kernels.cpu.workloads.tuned import marked
 from sam3port.kernels.cpu.workloads.workload import ConvolutionWork, TransposedConvolutionWork
 
 
-def match_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
+def match_convolution(graph: Graph, var: Var, options: Options) -> Replacement | None:
     call = graph.call(var, "relax.nn.conv2d")
     if call is None or not _plain(call, "OIHW") or not known(graph, call, var):
         return None
@@ -39,23 +40,24 @@ def match_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSche
     chain = follow(graph, var, features, -3)
     if spec.pixels == 1 and spec.kernel == (height, width) and not any(spec.padding):
         # The kernel covers the image: each item is one row of a product.
-        return linear_replacement(x, weight, (batch, features, spec.depth), chain, unit, tuned)
+        return linear_replacement(x, weight, Site(Kind.LINEAR, batch), (features, spec.depth), chain, options)
     steps = tuple(chain.steps)
     out_shape = g.shape_of(chain.last)
     assert out_shape is not None
-    minimal = winograd.fits(spec, unit)
-    workload = ConvolutionWork(spec, steps, unit.dtype) if isinstance(batch, int) and not minimal else None
-    schedule = tuned.product(workload, unit)
+    cpu, arithmetic = options.cpu, options.arithmetic(Site(Kind.CONVOLUTION, features))
+    minimal = winograd.fits(spec, cpu)
+    workload = ConvolutionWork(spec, steps, options.precision) if isinstance(batch, int) and not minimal else None
+    schedule = options.tuned.product(workload, cpu)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         own = spec if isinstance(batch, int) else replace(spec, batch=tirx.Var("n", "int64"))
         fixed = new(weight)
         if minimal:
-            packed = _transformed_weight(builder, fixed, own, unit)
-            function = winograd.winograd_func(own, unit, steps)
+            packed = _transformed_weight(builder, fixed, own, arithmetic)
+            function = winograd.winograd_func(own, arithmetic, steps)
         else:
-            packed = _packed_weight(builder, fixed, own, unit, schedule)
-            function = marked(kernels.convolution_func(own, unit, steps, schedule), schedule, workload)
+            packed = _packed_weight(builder, fixed, own, arithmetic, schedule)
+            function = marked(kernels.convolution_func(own, arithmetic, steps, schedule), schedule, workload)
         kernel = builder.add_func(function, "_".join(["convolution", *steps]))
         flat = (batch, features, spec.pixels)
         arguments = [new(x), packed, *operands_of(builder, new, chain, features, flat)]
@@ -67,25 +69,31 @@ def match_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSche
 
 
 def _packed_weight(
-    builder: relax.BlockBuilder, fixed: Expr, spec: ConvolutionSpec, unit: VectorUnit, schedule: ProductSchedule | None
+    builder: relax.BlockBuilder,
+    fixed: Expr,
+    spec: ConvolutionSpec,
+    arithmetic: Arithmetic,
+    schedule: ProductSchedule | None,
 ) -> Expr:
     if isinstance(fixed, GenericConst):
-        return relax.const(kernels.pack_convolution(fixed.value.numpy(), unit, schedule))
-    packing = kernels.pack_convolution_func(spec.features, spec.channels, spec.kernel, unit, schedule)
+        return relax.const(kernels.pack_convolution(fixed.value.numpy(), arithmetic, schedule))
+    packing = kernels.pack_convolution_func(spec.features, spec.channels, spec.kernel, arithmetic, schedule)
     pack = builder.add_func(packing, "pack_convolution")
-    packed_shape = kernels.packed_rows_shape(spec.features, spec.words(unit), unit, schedule)
-    return builder.emit(relax.call_tir(pack, [fixed], relax.TensorType(packed_shape, weight_dtype(unit))))
+    packed_shape = kernels.packed_rows_shape(spec.features, spec.groups(arithmetic), arithmetic, schedule)
+    return builder.emit(relax.call_tir(pack, [fixed], relax.TensorType(packed_shape, arithmetic.format.stored)))
 
 
-def _transformed_weight(builder: relax.BlockBuilder, fixed: Expr, spec: ConvolutionSpec, unit: VectorUnit) -> Expr:
+def _transformed_weight(
+    builder: relax.BlockBuilder, fixed: Expr, spec: ConvolutionSpec, arithmetic: Arithmetic
+) -> Expr:
     if isinstance(fixed, GenericConst):
-        return relax.const(winograd.pack_winograd(fixed.value.numpy(), spec, unit))
-    pack = builder.add_func(winograd.pack_winograd_func(spec, unit), "pack_convolution")
-    packed_type = relax.TensorType(winograd.packed_shape(spec, unit), "float32")
+        return relax.const(winograd.pack_winograd(fixed.value.numpy(), spec, arithmetic))
+    pack = builder.add_func(winograd.pack_winograd_func(spec, arithmetic), "pack_convolution")
+    packed_type = relax.TensorType(winograd.packed_shape(spec, arithmetic), "float32")
     return builder.emit(relax.call_tir(pack, [fixed], packed_type))
 
 
-def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
+def match_transposed_convolution(graph: Graph, var: Var, options: Options) -> Replacement | None:
     call = graph.call(var, "relax.nn.conv2d_transpose")
     if call is None or not _plain(call, "IOHW") or not known(graph, call, var):
         return None
@@ -97,27 +105,32 @@ def match_transposed_convolution(graph: Graph, var: Var, unit: VectorUnit, tuned
     if pair(call.attrs.output_padding) != (0, 0) or pair(call.attrs.dilation) != (1, 1):
         return None
     # Operands as large as the output are worth reading only where whole vectors of it are written.
-    chain = follow(graph, var, features, -3, tensors=piece_of_line(width, kw, unit.lanes) is not None)
+    chain = follow(graph, var, features, -3, tensors=piece_of_line(width, kw, options.cpu.lanes) is not None)
     steps = tuple(chain.steps)
     out_shape = g.shape_of(chain.last)
     assert out_shape is not None
     size = (height, width)
     sizes = (batch, channels, size, features, (kh, kw))
-    workload = TransposedConvolutionWork(*sizes, steps, unit.dtype) if isinstance(batch, int) else None
-    schedule = tuned.product(workload, unit)
+    cpu, arithmetic = options.cpu, options.arithmetic(Site(Kind.CONVOLUTION, features * kh * kw))
+    workload = TransposedConvolutionWork(*sizes, steps, options.precision) if isinstance(batch, int) else None
+    schedule = options.tuned.product(workload, cpu)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         fixed = new(weight)
         if isinstance(fixed, GenericConst):
-            packed: Expr = relax.const(kernels.pack_transposed(fixed.value.numpy(), unit, schedule))
+            packed: Expr = relax.const(kernels.pack_transposed(fixed.value.numpy(), arithmetic, schedule))
         else:
-            packing = kernels.pack_transposed_func(channels, features, (kh, kw), unit, schedule)
+            packing = kernels.pack_transposed_func(channels, features, (kh, kw), arithmetic, schedule)
             pack = builder.add_func(packing, "pack_transposed")
-            packed_shape = kernels.packed_rows_shape(features * kh * kw, words(channels, unit), unit, schedule)
-            packed_type = relax.TensorType(packed_shape, weight_dtype(unit))
+            packed_shape = kernels.packed_rows_shape(
+                features * kh * kw, arithmetic.format.groups(channels), arithmetic, schedule
+            )
+            packed_type = relax.TensorType(packed_shape, arithmetic.format.stored)
             packed = builder.emit(relax.call_tir(pack, [fixed], packed_type))
         own_batch = batch if isinstance(batch, int) else tirx.Var("n", "int64")
-        function = transposed_convolution_func(own_batch, channels, size, features, (kh, kw), unit, steps, schedule)
+        function = transposed_convolution_func(
+            own_batch, channels, size, features, (kh, kw), arithmetic, steps, schedule
+        )
         kernel = builder.add_func(marked(function, schedule, workload), "_".join(["transposed_convolution", *steps]))
         source = g.reshaped(builder, new(x), (batch, channels, height * width))
         arguments = [source, packed, *operands_of(builder, new, chain, features, out_shape)]

@@ -10,14 +10,13 @@ from tvm import relax, tirx
 from sam3port.kernels.common import graph as g
 from sam3port.kernels.common.graph import Expr, Graph, Var
 from sam3port.kernels.cpu.convolutions.depthwise import DepthwiseSpec, depthwise_func
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
 from sam3port.kernels.cpu.patterns.convolution import four, in_order, known, pair
 from sam3port.kernels.cpu.patterns.linear import follow, operands_of
+from sam3port.kernels.cpu.patterns.options import Options
 from sam3port.kernels.cpu.patterns.replacement import Replacement
-from sam3port.kernels.cpu.workloads.tuned import TunedSchedules
 
 
-def match_depthwise(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSchedules) -> Replacement | None:
+def match_depthwise(graph: Graph, var: Var, options: Options) -> Replacement | None:
     call = graph.call(var, "relax.nn.conv2d")
     if call is None or not in_order(call, "OIHW") or not known(graph, call, var):
         return None
@@ -38,7 +37,7 @@ def match_depthwise(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSched
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         own = spec if isinstance(batch, int) else replace(spec, batch=tirx.Var("n", "int64"))
-        kernel = builder.add_func(depthwise_func(own, unit, steps), "_".join(["depthwise", *steps]))
+        kernel = builder.add_func(depthwise_func(own, options.cpu, steps), "_".join(["depthwise", *steps]))
         flat = (batch, channels, spec.out_height * spec.out_width)
         filters = g.reshaped(builder, new(weight), (channels, kh, kw))
         arguments = [new(x), filters, *operands_of(builder, new, chain, channels, flat)]

@@ -11,12 +11,13 @@ from tvm.ir.expr import GenericConst
 from sam3port.kernels.common import graph as g
 from sam3port.kernels.common.graph import Expr, Graph, Var
 from sam3port.kernels.common.row_order import RowOrder, row_order
-from sam3port.kernels.cpu.formats import operands
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
-from sam3port.kernels.cpu.patterns.replacement import Replacement, unit_for
+from sam3port.kernels.cpu.formats.cpu import Cpu
+from sam3port.kernels.cpu.formats.policy import Kind, Site
+from sam3port.kernels.cpu.patterns.options import Options
+from sam3port.kernels.cpu.patterns.replacement import Replacement
 from sam3port.kernels.cpu.products import few_columns, gemm
 from sam3port.kernels.cpu.scheduling.schedules import own_linear_schedule
-from sam3port.kernels.cpu.workloads.tuned import TunedSchedules, marked
+from sam3port.kernels.cpu.workloads.tuned import marked
 from sam3port.kernels.cpu.workloads.workload import LinearWork
 
 ACTIVATIONS = {"relax.nn.relu": "relu", "relax.nn.gelu": "gelu", "relax.sigmoid": "sigmoid"}
@@ -158,17 +159,17 @@ def layer_of(graph: Graph, var: Var) -> Layer | None:
     return Layer(x, weight, g.product(x_shape[:-1]), n, k, transposed)
 
 
-def match_linear(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
+def match_linear(graph: Graph, var: Var, options: Options) -> Replacement | None:
     """A linear layer and what follows it."""
     layer = layer_of(graph, var)
     if layer is None:
         return None
-    unit = unit_for(graph.call(var, "relax.matmul"), unit)
+    site = Site(Kind.LINEAR, layer.rows, str(graph.call(var, "relax.matmul").attrs.out_dtype))
     rows, n, k = layer.rows, layer.n, layer.k
     source, read, bypassed = _before_rows_moved(graph, layer.x, k)
     chain = follow(graph, var, n, -1, rows_move=isinstance(rows, int))
     found = linear_replacement(
-        source, layer.weight, (rows, n, k), chain, unit, tuned, transposed=layer.transposed, read=read
+        source, layer.weight, site, (n, k), chain, options, transposed=layer.transposed, read=read
     )
     return replace(found, bypassed=bypassed)
 
@@ -176,10 +177,10 @@ def match_linear(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules
 def linear_replacement(
     x: Expr,
     weight: Expr,
-    sizes: tuple[Any, int, int],
+    site: Site,
+    sizes: tuple[int, int],
     chain: Chain,
-    unit: VectorUnit,
-    tuned: TunedSchedules,
+    options: Options,
     *,
     transposed: bool = False,
     read: RowOrder | None = None,
@@ -187,38 +188,39 @@ def linear_replacement(
     """The product of x, seen as [M, K], and a weight, seen as [N, K] ([K, N] if `transposed`), and its chain.
 
     Args:
-        sizes: M, N, K; M may be symbolic.
+        site: has the rows M of x, which may be symbolic.
+        sizes: N and K.
         read: how the rows of x are put in order before.
     """
-    rows, n, k = sizes
-    unit = unit.for_rows(rows)
+    rows, (n, k) = site.rows, sizes
+    cpu, arithmetic = options.cpu, options.arithmetic(site)
     out_shape = g.shape_of(chain.last)
     assert out_shape is not None
     steps = tuple(chain.steps)
-    if few_columns.fits(n, k, unit) and read is None and chain.order is None:
-        return _few_columns(x, weight, sizes, chain, unit, transposed=transposed)
-    workload = LinearWork(rows, n, k, steps, unit.dtype) if isinstance(rows, int) else None
-    measured = tuned.product(workload, unit)
-    schedule = measured or own_linear_schedule(rows, n, k, unit)
+    if few_columns.fits(n, k, cpu) and read is None and chain.order is None:
+        return _few_columns(x, weight, (rows, n, k), chain, cpu, transposed=transposed)
+    precision = site.precision(options.precision)
+    workload = LinearWork(rows, n, k, steps, precision) if isinstance(rows, int) else None
+    measured = options.tuned.product(workload, cpu)
+    schedule = measured or own_linear_schedule(rows, n, k, arithmetic)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
-        packed_shape = gemm.packed_shape(n, k, unit, schedule)
         flat = (k, n) if transposed else (n, k)
         fixed = new(weight)
-        if isinstance(fixed, GenericConst):
+        if isinstance(fixed, GenericConst) and not arithmetic.format.companions:
             host = fixed.value.numpy().reshape(flat)
-            packed: Expr = relax.const(gemm.pack_weight(host.T if transposed else host, unit, schedule))
+            packed = [relax.const(gemm.pack_weight(host.T if transposed else host, arithmetic, schedule))]
         else:
-            packing = gemm.pack_weight_func(n, k, unit, transposed=transposed, schedule=schedule)
+            packing = gemm.pack_weight_func(n, k, arithmetic, transposed=transposed, schedule=schedule)
             pack = builder.add_func(packing, "pack_weight")
             matrix = g.reshaped(builder, fixed, flat)
-            packed_type = relax.TensorType(packed_shape, operands.weight_dtype(unit))
-            packed = builder.emit(relax.call_tir(pack, [matrix], packed_type))
+            made = gemm.packed_weight(n, k, arithmetic, schedule)
+            packed = _results(builder, pack, [matrix], [relax.TensorType(shape, *dtype) for _, shape, *dtype in made])
         m: Any = rows if isinstance(rows, int) else tirx.Var("m", "int64")
-        product = gemm.linear_func(m, n, k, unit, steps, schedule, read=read, written=chain.order)
+        product = gemm.linear_func(m, n, k, arithmetic, steps, schedule, read=read, written=chain.order)
         function = marked(product, measured, workload)
         kernel = builder.add_func(function, "_".join(["linear", *steps]))
-        arguments = [g.reshaped(builder, new(x), (rows, k)), packed]
+        arguments = [g.reshaped(builder, new(x), (rows, k)), *packed]
         arguments += operands_of(builder, new, chain, n, (rows, n))
         result = builder.emit(relax.call_tir(kernel, arguments, relax.TensorType((rows, n), "float32")))
         return _reshape(result, out_shape)
@@ -228,7 +230,7 @@ def linear_replacement(
 
 
 def _few_columns(
-    x: Expr, weight: Expr, sizes: tuple[Any, int, int], chain: Chain, unit: VectorUnit, *, transposed: bool
+    x: Expr, weight: Expr, sizes: tuple[Any, int, int], chain: Chain, cpu: Cpu, *, transposed: bool
 ) -> Replacement:
     rows, n, k = sizes
     out_shape = g.shape_of(chain.last)
@@ -240,7 +242,7 @@ def _few_columns(
         columns = new(weight)
         if transposed:
             columns = builder.emit(relax.op.permute_dims(columns))
-        kernel = builder.add_func(few_columns.few_columns_func(1, m, n, k, unit, steps), "_".join(["linear", *steps]))
+        kernel = builder.add_func(few_columns.few_columns_func(1, m, n, k, cpu, steps), "_".join(["linear", *steps]))
         flat = (1, rows, n)
         arguments = [g.reshaped(builder, new(x), (1, rows, k)), g.reshaped(builder, columns, (1, n, k))]
         arguments += operands_of(builder, new, chain, n, flat)
@@ -275,6 +277,14 @@ def _plain_weight(graph: Graph, expr: Expr) -> Expr | None:
         # A reshape of a batch that is not made of copies ends at a weight of more dimensions: None above.
         shape = inner
     return expr if shape is not None and len(shape) == 2 and graph.is_fixed(expr) else None
+
+
+def _results(builder: relax.BlockBuilder, kernel: Expr, arguments: list[Expr], types: list[Any]) -> list[Expr]:
+    """What a kernel computes that has results of these types."""
+    if len(types) == 1:
+        return [builder.emit(relax.call_tir(kernel, arguments, types[0]))]
+    called = builder.emit(relax.call_tir(kernel, arguments, types))
+    return [builder.emit(relax.TupleGetItem(called, index)) for index in range(len(types))]
 
 
 def _reshape(value: Expr, shape: tuple[Any, ...]) -> Expr:

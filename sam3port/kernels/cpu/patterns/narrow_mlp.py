@@ -8,21 +8,20 @@ from tvm import relax, tirx
 
 from sam3port.kernels.common import graph as g
 from sam3port.kernels.common.graph import Expr, Graph, Var
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
 from sam3port.kernels.cpu.patterns.linear import ACTIVATIONS, Layer, follow, layer_of, operands_of
+from sam3port.kernels.cpu.patterns.options import Options
 from sam3port.kernels.cpu.patterns.replacement import Replacement
 from sam3port.kernels.cpu.products.narrow_mlp import fits, narrow_mlp_func
-from sam3port.kernels.cpu.workloads.tuned import TunedSchedules
 
 
-def match_narrow_mlp(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSchedules) -> Replacement | None:
+def match_narrow_mlp(graph: Graph, var: Var, options: Options) -> Replacement | None:
     """``linear(activation(linear(x)))`` whose hidden features nobody else reads."""
     second = layer_of(graph, var)
     if second is None:
         return None
     start = _product_before(graph, second.x)
     first = layer_of(graph, start) if start is not None else None
-    if start is None or first is None or not fits(second.rows, first.k, first.n, second.n, unit):
+    if start is None or first is None or not fits(second.rows, first.k, first.n, second.n, options.cpu):
         return None
     if first.n != second.k:
         return None  # the hidden features were cut otherwise
@@ -40,7 +39,7 @@ def match_narrow_mlp(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSche
 
         m: Any = rows if isinstance(rows, int) else tirx.Var("m", "int64")
         steps = tuple(between.steps), tuple(after.steps)
-        function = narrow_mlp_func(m, first.k, first.n, second.n, unit, *steps)
+        function = narrow_mlp_func(m, first.k, first.n, second.n, options.cpu, *steps)
         kernel = builder.add_func(function, "_".join(["narrow_mlp", *steps[0], *steps[1]]))
         arguments = [g.reshaped(builder, new(first.x), (rows, first.k)), weight(first, inputs_last=True)]
         arguments += operands_of(builder, new, between, first.n, ())

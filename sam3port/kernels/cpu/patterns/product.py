@@ -8,20 +8,20 @@ from tvm import relax, tirx
 
 from sam3port.kernels.common import graph as g
 from sam3port.kernels.common.graph import Expr, Graph, Var
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
-from sam3port.kernels.cpu.patterns.replacement import Replacement, unit_for
+from sam3port.kernels.cpu.formats.policy import Kind, Site
+from sam3port.kernels.cpu.patterns.options import Options
+from sam3port.kernels.cpu.patterns.replacement import Replacement
 from sam3port.kernels.cpu.products import few_columns
 from sam3port.kernels.cpu.products.matmul import matmul_func
-from sam3port.kernels.cpu.workloads.tuned import TunedSchedules, marked
+from sam3port.kernels.cpu.workloads.tuned import marked
 from sam3port.kernels.cpu.workloads.workload import MatmulWork
 
 
-def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedules) -> Replacement | None:
+def match_product(graph: Graph, var: Var, options: Options) -> Replacement | None:
     """``matmul(a, b)`` with equal batches, or one b for all of them; b may be transposed."""
     call = graph.call(var, "relax.matmul")
     if call is None or not g.is_float32(*call.args, var):
         return None
-    unit = unit_for(call, unit)
     a, b = call.args
     a_shape, b_shape = g.shape_of(a), g.shape_of(b)
     if a_shape is None or b_shape is None or len(a_shape) < 2 or len(b_shape) < 2:
@@ -35,24 +35,26 @@ def match_product(graph: Graph, var: Var, unit: VectorUnit, tuned: TunedSchedule
         batch, m = g.product(a_shape[:-2]), a_shape[-2]
     else:
         return None
-    unit = unit.for_rows(m)
+    site = Site(Kind.PRODUCT, m, str(call.attrs.out_dtype))
+    cpu, arithmetic = options.cpu, options.arithmetic(site)
     transposed = graph.call(b, "relax.permute_dims")
     if transposed is not None and not g.swaps_last(transposed):
         transposed = None
     out_shape = g.shape_of(var)
     assert out_shape is not None
     # A single column lies as a row.
-    few = few_columns.fits(n, k, unit) and (transposed is not None or n == 1)
+    few = few_columns.fits(n, k, cpu) and (transposed is not None or n == 1)
     static = isinstance(m, int) and not few
-    workload = MatmulWork(batch, m, n, k, transposed is not None, unit.dtype) if static else None
-    schedule = tuned.product(workload, unit)
+    precision = site.precision(options.precision)
+    workload = MatmulWork(batch, m, n, k, transposed is not None, precision) if static else None
+    schedule = options.tuned.product(workload, cpu)
 
     def emit(builder: relax.BlockBuilder, new: Any) -> Expr:
         own = m if isinstance(m, int) else tirx.Var("m", "int64")
         if few:
-            function = few_columns.few_columns_func(batch, own, n, k, unit)
+            function = few_columns.few_columns_func(batch, own, n, k, cpu)
         else:
-            function = matmul_func(batch, own, n, k, unit, transpose_b=transposed is not None, schedule=schedule)
+            function = matmul_func(batch, own, n, k, arithmetic, transpose_b=transposed is not None, schedule=schedule)
         kernel = builder.add_func(marked(function, schedule, workload), "batched_matmul")
         along_k = few or transposed is not None
         source = new(b if transposed is None else transposed.args[0])

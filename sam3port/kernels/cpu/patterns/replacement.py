@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from sam3port.kernels.common.graph import Emit, Var
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
 from sam3port.kernels.cpu.workloads.workload import Workload
 
 
@@ -24,8 +22,3 @@ class Replacement:
     """What a schedule can be measured for, where shapes are known and there is a choice."""
     bypassed: frozenset[Var] = frozenset()
     """Transposes that the kernel reads in front of, see `Graph.bypassed`."""
-
-
-def unit_for(call: Any, unit: VectorUnit) -> VectorUnit:
-    """`unit`, but for a product that asks for float32 by its ``out_dtype`` one that rounds nothing."""
-    return replace(unit, dtype="float32") if str(call.attrs.out_dtype) == "float32" else unit

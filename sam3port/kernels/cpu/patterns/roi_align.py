@@ -9,12 +9,11 @@ from tvm import relax, tirx
 from sam3port.kernels.common import graph as g
 from sam3port.kernels.common.graph import Expr, Graph, Var
 from sam3port.kernels.cpu.elementwise.roi_align import RoiAlignSpec, roi_align_func
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.patterns.options import Options
 from sam3port.kernels.cpu.patterns.replacement import Replacement
-from sam3port.kernels.cpu.workloads.tuned import TunedSchedules
 
 
-def match_roi_align(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSchedules) -> Replacement | None:
+def match_roi_align(graph: Graph, var: Var, options: Options) -> Replacement | None:
     call = graph.call(var, "relax.vision.roi_align")
     if call is None or not g.is_float32(*call.args, var):
         return None
@@ -34,7 +33,7 @@ def match_roi_align(graph: Graph, var: Var, unit: VectorUnit, _tuned: TunedSched
         spec = RoiAlignSpec(
             batch, channels, height, width, own, pooled, scale=float(attrs.spatial_scale), samples=samples
         )
-        kernel = builder.add_func(roi_align_func(spec, unit), "roi_align")
+        kernel = builder.add_func(roi_align_func(spec, options.cpu), "roi_align")
         arguments = [new(argument) for argument in call.args]
         return relax.call_tir(kernel, arguments, relax.TensorType(out_shape, "float32"))
 

@@ -16,8 +16,7 @@ from typing import Any, Final
 
 from sam3port.kernels.cpu.codegen import emit
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
-from sam3port.kernels.cpu.formats.register_tile import CHUNK, Held, TileSums, sum_steps
-from sam3port.kernels.cpu.formats.vector_unit import RegisterTile
+from sam3port.kernels.cpu.formats.register_tile import CHUNK, Held, RegisterTile, TileSums, sum_steps
 from sam3port.kernels.cpu.scheduling.schedules import WINDOW
 
 _CACHE_LINE: Final = 64

@@ -14,19 +14,19 @@ from tvm import tirx
 from sam3port.kernels.cpu.codegen import emit, epilogue, lines
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.cpu import Cpu
 
 _MOST: Final = 4
 _LEAST_VECTORS: Final = 4
 
 
-def fits(n: Dim, k: Dim, unit: VectorUnit) -> bool:
+def fits(n: Dim, k: Dim, cpu: Cpu) -> bool:
     """Whether a product over K with that many columns should be computed so."""
     known = isinstance(n, int) and isinstance(k, int)
-    return known and n <= _MOST and unit.lanes > 1 and k >= _LEAST_VECTORS * unit.lanes
+    return known and n <= _MOST and cpu.lanes > 1 and k >= _LEAST_VECTORS * cpu.lanes
 
 
-def few_columns_func(batch: Dim, m: Dim, n: int, k: int, unit: VectorUnit, steps: Epilogue = ()) -> tirx.PrimFunc:
+def few_columns_func(batch: Dim, m: Dim, n: int, k: int, cpu: Cpu, steps: Epilogue = ()) -> tirx.PrimFunc:
     """``(x[B, M, K], columns[B, N, K], *operands, out[B, M, N])``; `steps` as in `gemm.linear_func`.
 
     Vector operands are [N], tensor operands [B, M, N].
@@ -35,17 +35,17 @@ def few_columns_func(batch: Dim, m: Dim, n: int, k: int, unit: VectorUnit, steps
 
     def body(x: Buffer, columns: Buffer, *rest: Buffer) -> None:
         *extra, out = rest
-        with lines.each_row(batch * m, n * k, unit.cores) as place:
+        with lines.each_row(batch * m, n * k, cpu.cores) as place:
             item, row = emit.bind(place // m), emit.bind(place % m)
             for column in range(n):
 
                 def product(at: Expr, lanes: int, column: int = column) -> Expr:
                     return emit.load(x, [item, row, at], lanes) * emit.load(columns, [item, column, at], lanes)
 
-                value = lines.fold(k, unit.lanes, product, operator.add, 0.0)
+                value = lines.fold(k, cpu.lanes, product, operator.add, 0.0)
                 at = [item, row, column]
                 emit.store(out, epilogue.apply(steps, extra, value, column, at, 1, feature_is_last=True), at)
 
-    kernel = emit.Kernel("product", f"dot products in vectors of {unit.lanes}", 2 * batch * m * n * k)
+    kernel = emit.Kernel("product", f"dot products in vectors of {cpu.lanes}", 2 * batch * m * n * k)
     parameters = [("x", (batch, m, k)), ("columns", (batch, n, k)), *others, ("out", (batch, m, n))]
     return emit.primfunc(parameters, body, kernel=kernel)

@@ -3,7 +3,8 @@
 A weight is cut into panels of as many rows as the register tile has columns, each panel transposed so that one step
 of the inner loop reads one contiguous line: ``packed[panel, k, column] = weight[panel * columns + column, k]``, zero
 beyond N. A task takes a block of rows of x (packed in the cache so that a step reads one line there, too) and some of
-the panels; a tile's sums stay in registers over the whole of K. What a step is in bfloat16 says `operands`.
+the panels; a tile's sums stay in registers over the whole of K. What a group of steps is, the format of the
+operands says (`formats.format`).
 """
 
 from __future__ import annotations
@@ -18,66 +19,83 @@ from sam3port.kernels.common.row_order import RowOrder
 from sam3port.kernels.cpu.codegen import emit, epilogue
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
-from sam3port.kernels.cpu.formats import bfloat16, operands
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.format import Arithmetic, Element
 from sam3port.kernels.cpu.products.blocked import bring_near
 from sam3port.kernels.cpu.products.product import emit_product
 from sam3port.kernels.cpu.products.strassen import emit_strassen
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule, linear_schedule
 
 
-def packed_shape(n: int, k: int, unit: VectorUnit, schedule: ProductSchedule | None = None) -> tuple[int, int, int]:
-    """Panels, words along K, columns; of `operands.weight_dtype`."""
+def packed_shape(
+    n: int, k: int, arithmetic: Arithmetic, schedule: ProductSchedule | None = None
+) -> tuple[int, int, int]:
+    """Panels, groups along K, columns; of the type `Format.stored`."""
     # What is computed from the shape does not depend on M: the weight is packed once.
-    columns = (schedule or linear_schedule(None, n, k, unit)).vectors * unit.lanes
-    return (emit.ceildiv(n, columns), operands.words(k, unit), columns)
+    columns = (schedule or linear_schedule(None, n, k, arithmetic)).vectors * arithmetic.cpu.lanes
+    return (emit.ceildiv(n, columns), arithmetic.format.groups(k), columns)
+
+
+def packed_weight(n: int, k: int, arithmetic: Arithmetic, schedule: ProductSchedule | None = None) -> list[Parameter]:
+    """What a packed weight is made of: names, shapes and types of the panels, and of what lies beside them."""
+    format = arithmetic.format
+    panels = ("packed", packed_shape(n, k, arithmetic, schedule), format.stored)
+    return [panels, *((name, (n,), dtype) for name, dtype in format.companions)]
 
 
 def pack_weight(
-    weight: npt.NDArray[np.float32], unit: VectorUnit, schedule: ProductSchedule | None = None
+    weight: npt.NDArray[np.float32], arithmetic: Arithmetic, schedule: ProductSchedule | None = None
 ) -> npt.NDArray[Any]:
     """``weight[N, K]`` in panels, on the host. The same layout as `pack_weight_func` makes."""
     n, k = weight.shape
-    panels, _, columns = packed_shape(n, k, unit, schedule)
+    panels, _, columns = packed_shape(n, k, arithmetic, schedule)
     padded = np.zeros((panels * columns, k), dtype=np.float32)
     padded[:n] = weight
-    return operands.host_words(np.ascontiguousarray(padded.reshape(panels, columns, k).transpose(0, 2, 1)), 1, unit)
+    return arithmetic.format.on_host(np.ascontiguousarray(padded.reshape(panels, columns, k).transpose(0, 2, 1)), 1)
 
 
 def pack_weight_func(
-    n: int, k: int, unit: VectorUnit, *, transposed: bool = False, schedule: ProductSchedule | None = None
+    n: int, k: int, arithmetic: Arithmetic, *, transposed: bool = False, schedule: ProductSchedule | None = None
 ) -> tirx.PrimFunc:
-    """``(weight[N, K]) -> packed``; with `transposed` the weight is [K, N], as a plain matmul has it."""
-    panels, words, columns = packed_shape(n, k, unit, schedule)
+    """``(weight[N, K]) -> packed, *companions``; with `transposed` the weight is [K, N], as a plain matmul has it."""
+    panels, groups, columns = packed_shape(n, k, arithmetic, schedule)
 
-    def body(weight: Buffer, packed: Buffer) -> None:
-        with emit.parallel(panels) as panel, emit.serial(words) as word, emit.serial(columns) as column:
-            feature = panel * columns + column
+    format = arithmetic.format
 
+    def body(weight: Buffer, packed: Buffer, *companions: Buffer) -> None:
+        def column_of(feature: Expr) -> Element:
             def element(step: Expr) -> Expr:
                 value = weight[(step, feature) if transposed else (feature, step)]
                 return tirx.if_then_else(feature < n, value, emit.constant(0.0)) if n % columns else value
 
-            emit.store(packed, operands.weight_word(unit, k, word, element), [panel, word, column])
+            return element
+
+        if companions:
+            with emit.parallel(n) as feature:
+                for buffer, value in zip(companions, format.companions_of(k, column_of(feature)), strict=True):
+                    emit.store(buffer, value, [feature])
+        with emit.parallel(panels) as panel, emit.serial(groups) as group, emit.serial(columns) as column:
+            feature = panel * columns + column
+            beside = [buffer[tirx.min(feature, n - 1)] for buffer in companions]
+            value = format.weight_group(k, group, column_of(feature), beside)
+            emit.store(packed, value, [panel, group, column])
 
     shape = (k, n) if transposed else (n, k)
     kernel = emit.Kernel("pack weight", f"panels of {columns} columns")
-    packed_type = ("packed", (panels, words, columns), operands.weight_dtype(unit))
-    return emit.primfunc([("weight", shape), packed_type], body, kernel=kernel)
+    return emit.primfunc([("weight", shape), *packed_weight(n, k, arithmetic, schedule)], body, kernel=kernel)
 
 
 def linear_func(
     m: Dim,
     n: int,
     k: int,
-    unit: VectorUnit,
+    arithmetic: Arithmetic,
     steps: Epilogue = (),
     schedule: ProductSchedule | None = None,
     *,
     read: RowOrder | None = None,
     written: RowOrder | None = None,
 ) -> tirx.PrimFunc:
-    """``(x[M, K], packed, *operands, out[M, N])``: the product, then `steps` on each value.
+    """``(x[M, K], packed, *companions, *operands, out[M, N])``: the product, then `steps` on each value.
 
     Args:
         m: rows; an int or a symbolic variable of type int64.
@@ -86,22 +104,23 @@ def linear_func(
         read: how the rows of x are put in order before they are multiplied.
         written: how the rows of the result are put in another order; tensor operands are in that order already.
     """
-    schedule = schedule or linear_schedule(m, n, k, unit)
-    tile = schedule.tile(unit.lanes, unit.step_dot)
+    schedule = schedule or linear_schedule(m, n, k, arithmetic)
+    tile = schedule.tile(arithmetic)
     others = epilogue.operand_shapes(steps, n, (m, n))
     back = None if written is None else written.inverse
+    format = arithmetic.format
 
     def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
-        *extra, out = rest
+        beside, extra, out = rest[: len(format.companions)], rest[len(format.companions) : -1], rest[-1]
 
         def write(row: Expr, column: Expr, value: Expr, lanes: int) -> None:
             place = row if back is None else back.source(row)
             value = epilogue.apply(steps, extra, value, column, [place, column], lanes, feature_is_last=True)
             emit.store(out, value, [place, column], lanes)
 
-        def right(panel: Expr, word: Expr, j: int) -> Expr:
-            line = emit.load(packed, [panel, word, j * tile.lanes], tile.lanes)
-            return bfloat16.widen(line, tile.lanes) if unit.widens else line
+        def right(panel: Expr, group: Expr, j: int) -> Expr:
+            line = emit.load(packed, [panel, group, j * tile.lanes], tile.lanes)
+            return format.widened(line, tile.lanes)
 
         def widen(panel: Expr, first: Expr, steps: Dim, near: Buffer) -> None:
             bring_near(tile, steps, near, lambda step, j: right(panel, first + step, j))
@@ -109,30 +128,31 @@ def linear_func(
         def left(i: Expr, step: Expr, lanes: int) -> Expr:
             return emit.load(x, [i if read is None else read.source(i), step], lanes)
 
-        def fetch(panel: Expr, word: Expr, column: Expr) -> Expr:
-            return packed[panel, word, column]
+        def fetch(panel: Expr, group: Expr, column: Expr) -> Expr:
+            return packed[panel, group, column]
 
         from_memory = any(step in epilogue.EXPENSIVE_STEPS for step in steps)
         if schedule.halvings:
             assert isinstance(m, int)
             emit_strassen(
-                m, n, k, schedule, unit, row=left, column=right, fetch=fetch, write=write, from_memory=from_memory
+                m, n, k, schedule, arithmetic, row=left, column=right, fetch=fetch, write=write, from_memory=from_memory
             )
             return
         emit_product(
-            m, n, k, schedule, unit,
+            m, n, k, schedule, arithmetic,
             row=left,
             column=right,
             fetch=fetch,
             write=write,
             # A single strip of rows reads a weight only once.
-            gather=widen if unit.widens and not (isinstance(m, int) and m <= tile.rows) else None,
-            element_bytes=2 if unit.widens else 4,
+            gather=widen if format.widens and not (isinstance(m, int) and m <= tile.rows) else None,
+            element_bytes=format.stored_bytes,
+            companions=lambda at, lanes: [emit.load(buffer, [at], lanes) for buffer in beside],
             from_memory=from_memory,
         )  # fmt: skip
 
-    packed_type = ("packed", packed_shape(n, k, unit, schedule), operands.weight_dtype(unit))
-    parameters: list[Parameter] = [("x", (m, k)), packed_type, *others, ("out", (m, n))]
-    how = f"{tile}, {operands.packed_weight(unit)}{', seven products of eight' if schedule.halvings else ''}"
+    weight = packed_weight(n, k, arithmetic, schedule)
+    parameters: list[Parameter] = [("x", (m, k)), *weight, *others, ("out", (m, n))]
+    how = f"{tile}, {format.described}{', seven products of eight' if schedule.halvings else ''}"
     kernel = emit.Kernel("linear", how, 2 * m * n * k)
     return emit.primfunc(parameters, body, kernel=kernel)

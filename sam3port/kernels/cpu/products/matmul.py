@@ -8,8 +8,7 @@ from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
-from sam3port.kernels.cpu.formats import operands
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.format import Arithmetic
 from sam3port.kernels.cpu.products.product import Gather, emit_product, gather_panel
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule, matmul_schedule
 
@@ -19,7 +18,7 @@ def matmul_func(
     m: Dim,
     n: Dim,
     k: Dim,
-    unit: VectorUnit,
+    arithmetic: Arithmetic,
     *,
     transpose_b: bool = False,
     schedule: ProductSchedule | None = None,
@@ -29,9 +28,9 @@ def matmul_func(
     A plain b is gathered chunk by chunk in the nearest cache, as convolutions do it; a transposed one is packed into
     panels first, which costs little unless M is small.
     """
-    schedule = schedule or matmul_schedule(m, n, unit, transpose_b=transpose_b)
-    tile = schedule.tile(unit.lanes, unit.step_dot)
-    panels, words = emit.ceildiv(n, tile.columns), operands.words(k, unit)
+    schedule = schedule or matmul_schedule(m, n, arithmetic.cpu, transpose_b=transpose_b)
+    tile = schedule.tile(arithmetic)
+    panels, groups = emit.ceildiv(n, tile.columns), arithmetic.format.groups(k)
 
     def product(
         a: Buffer,
@@ -41,7 +40,7 @@ def matmul_func(
         gather: Gather | None = None,
     ) -> None:
         emit_product(
-            m, n, k, schedule, unit,
+            m, n, k, schedule, arithmetic,
             batch=batch,
             row=lambda item, i, step, lanes: emit.load(a, [item, i, step], lanes),
             column=column, fetch=fetch, gather=gather,
@@ -53,19 +52,19 @@ def matmul_func(
             def neighbours(step: Expr, column: Expr, lanes: int) -> Expr:
                 return emit.load(b, [item, step, column], lanes)
 
-            gather_panel(tile, unit, (k, n), panel * tile.columns, first, steps, near, neighbours)
+            gather_panel(tile, arithmetic, (k, n), panel * tile.columns, first, steps, near, neighbours)
 
-        product(a, out, None, lambda item, panel, word, at: b[item, word, panel * tile.columns + at], gather)
+        product(a, out, None, lambda item, panel, group, at: b[item, group, panel * tile.columns + at], gather)
 
     def packed(a: Buffer, b: Buffer, out: Buffer) -> None:
-        lines = emit.scratch((batch * panels * words * tile.columns,), operands.word_dtype(unit))
+        lines = emit.scratch((batch * panels * groups * tile.columns,), arithmetic.format.cached)
 
-        def at(item: Expr, panel: Expr, word: Expr, column: Expr) -> Expr:
-            return ((item * panels + panel) * words + word) * tile.columns + column
+        def at(item: Expr, panel: Expr, group: Expr, column: Expr) -> Expr:
+            return ((item * panels + panel) * groups + group) * tile.columns + column
 
         with emit.parallel(batch * panels) as task:
             item, panel = task // panels, task % panels
-            with emit.serial(words) as word, emit.serial(tile.columns) as column:
+            with emit.serial(groups) as group, emit.serial(tile.columns) as column:
                 feature = panel * tile.columns + column
 
                 def element(step: Expr, item: Expr = item, feature: Expr = feature) -> Expr:
@@ -73,11 +72,11 @@ def matmul_func(
                     full = isinstance(n, int) and n % tile.columns == 0
                     return value if full else tirx.if_then_else(feature < n, value, emit.constant(0.0))
 
-                emit.store(lines, operands.word(unit, k, word, element), [at(item, panel, word, column)])
+                emit.store(lines, arithmetic.format.group(k, group, element), [at(item, panel, group, column)])
 
         product(
             a, out,
-            column=lambda item, panel, word, j: emit.load(lines, [at(item, panel, word, j * tile.lanes)], tile.lanes),
+            column=lambda item, panel, group, j: emit.load(lines, [at(item, panel, group, j * tile.lanes)], tile.lanes),
             fetch=lambda *place: lines[at(*place)],
         )  # fmt: skip
 

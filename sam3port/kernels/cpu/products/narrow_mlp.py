@@ -15,8 +15,9 @@ from sam3port.kernels.cpu.codegen import emit, epilogue, expressions
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.codegen.tasks import tasks
-from sam3port.kernels.cpu.formats.register_tile import accumulate
-from sam3port.kernels.cpu.formats.vector_unit import RegisterTile, VectorUnit
+from sam3port.kernels.cpu.formats.cpu import Cpu
+from sam3port.kernels.cpu.formats.micro_kernel import MULTIPLY_ADD
+from sam3port.kernels.cpu.formats.register_tile import RegisterTile, accumulate
 
 _MOST_INPUTS: Final = 4
 _MOST_RESULTS: Final = 16
@@ -27,14 +28,14 @@ _STRIPS: Final = 4
 """Of one task, which is worth some microseconds then."""
 
 
-def fits(rows: Dim, inputs: int, hidden: int, results: int, unit: VectorUnit) -> bool:
+def fits(rows: Dim, inputs: int, hidden: int, results: int, cpu: Cpu) -> bool:
     """Whether two layers of these sizes should be computed so; an unknown number of rows counts as many."""
-    many = not isinstance(rows, int) or rows >= _LEAST_VECTORS * unit.lanes
-    return many and unit.lanes > 1 and inputs <= _MOST_INPUTS and hidden >= _LEAST_HIDDEN and results <= _MOST_RESULTS
+    many = not isinstance(rows, int) or rows >= _LEAST_VECTORS * cpu.lanes
+    return many and cpu.lanes > 1 and inputs <= _MOST_INPUTS and hidden >= _LEAST_HIDDEN and results <= _MOST_RESULTS
 
 
 def narrow_mlp_func(
-    rows: Dim, inputs: int, hidden: int, results: int, unit: VectorUnit, between: Epilogue = (), after: Epilogue = ()
+    rows: Dim, inputs: int, hidden: int, results: int, cpu: Cpu, between: Epilogue = (), after: Epilogue = ()
 ) -> tirx.PrimFunc:
     """``(x[M, I], first[H, I], *operands, second[H, R], *operands, out[M, R])``.
 
@@ -43,8 +44,8 @@ def narrow_mlp_func(
         between: what is done to hidden features, see `codegen.epilogue`; vector operands only, [H].
         after: the same for results, [R].
     """
-    vectors = max(1, min(3, unit.accumulators // results))
-    tile = RegisterTile(results, vectors, unit.lanes, unit.unroll)
+    vectors = max(1, min(3, cpu.accumulators // results))
+    tile = RegisterTile(results, vectors, cpu.lanes, cpu.unroll, MULTIPLY_ADD)
     strip = tile.columns
     inner = [(f"between_{name}", shape) for name, shape in epilogue.operand_shapes(between, hidden, ())]
     outer = [(f"after_{name}", shape) for name, shape in epilogue.operand_shapes(after, results, ())]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tvm import tirx
@@ -10,11 +10,11 @@ from tvm import tirx
 from sam3port.kernels.cpu.codegen import emit
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.codegen.tasks import tasks
-from sam3port.kernels.cpu.formats import operands
-from sam3port.kernels.cpu.formats.register_tile import TileSums
-from sam3port.kernels.cpu.formats.vector_unit import RegisterTile, VectorUnit
+from sam3port.kernels.cpu.formats.format import Arithmetic
+from sam3port.kernels.cpu.formats.register_tile import RegisterTile, TileSums
 from sam3port.kernels.cpu.products.blocked import Block, emit_block, even_chunks, window_panels
 from sam3port.kernels.cpu.products.packed_rows import pack_rows
+from sam3port.kernels.cpu.products.row_factors import row_factors
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule
 
 Gather = Callable[..., None]
@@ -25,7 +25,7 @@ def emit_product(
     n: Dim,
     k: Dim,
     schedule: ProductSchedule,
-    unit: VectorUnit,
+    arithmetic: Arithmetic,
     *,
     row: Callable[..., Expr],
     column: Callable[..., Expr] | None,
@@ -35,6 +35,7 @@ def emit_product(
     from_memory: bool = False,
     gather: Gather | None = None,
     element_bytes: int = 4,
+    companions: Callable[[Expr, int], Sequence[Expr]] | None = None,
 ) -> None:
     """The loops of a product over packed columns, in parallel over blocks of rows (and groups of panels).
 
@@ -42,16 +43,18 @@ def emit_product(
 
     Args:
         row: ``(i, k, lanes) -> neighbours`` along K of the left operand, float32.
-        column: ``(panel, word, j) -> vector`` of words of the right operand (see `operands`); not asked
+        column: ``(panel, group, j) -> vector`` of groups of the right operand (see `formats.format`); not asked
             where they are gathered.
-        fetch: ``(panel, word, column) -> element`` of the right operand in memory, see `emit_block`.
+        fetch: ``(panel, group, column) -> element`` of the right operand in memory, see `emit_block`.
         write: ``(i, column, value, lanes)`` consumes finished values; called for valid positions only.
         from_memory: see `write_tile`.
         gather: ``(panel, first, steps, near)`` puts a chunk of a panel into ``near[step, column]`` in the nearest
             cache, where it is read in place of `column`.
         element_bytes: of what `fetch` returns.
+        companions: ``(column, lanes) -> vectors`` of what the format has beside a weight (`Format.companions`).
     """
-    tile = schedule.tile(unit.lanes, unit.step_dot)
+    format = arithmetic.format
+    tile = schedule.tile(arithmetic)
     panels = emit.ceildiv(n, tile.columns)
     if isinstance(m, int):
         blocks = emit.ceildiv(m, schedule.block_rows)
@@ -60,34 +63,47 @@ def emit_product(
         block_tiles = max(1, schedule.block_rows // tile.rows)
     block_rows = block_tiles * tile.rows
     blocks = emit.ceildiv(m, block_rows)
-    groups = panel_groups(blocks, panels, batch, unit.cores)
+    groups = panel_groups(blocks, panels, batch, arithmetic.cpu.cores)
     group_panels = emit.ceildiv(panels, groups)
-    # Numbers are rounded while they are packed, once for all panels.
-    packs_rows = block_tiles >= 4 or (unit.dtype != "float32" and unit.rounds)
+    # Numbers are converted while they are packed, once for all panels.
+    packs_rows = block_tiles >= 4 or format.converts_left
     count = blocks * groups if batch is None else batch * blocks * groups
 
-    with operands.instructions(unit), tasks(count) as task:
+    with arithmetic.instructions(), tasks(count) as task:
         item: list[Any] = [] if batch is None else [task // (blocks * groups)]
         first_row = emit.bind(((task // groups) % blocks if batch is not None else task // groups) * block_rows)
         first_panel = emit.bind((task % groups) * group_panels)
         aligned = isinstance(m, int) and m % block_rows == 0
         strips = block_tiles if aligned else emit.bind(emit.ceildiv(tirx.min(m - first_row, block_rows), tile.rows))
-        chunks = even_chunks(tile.unroll, operands.words(k, unit), schedule.chunk)
+        chunks = even_chunks(tile.unroll, format.groups(k), schedule.chunk)
+
+        def own_row(i: Expr, step: Expr, lanes: int) -> Expr:
+            return row(*item, clamp(first_row + i, m, block_rows), step, lanes)
+
+        factors = row_factors(block_rows, k, tile.lanes, own_row, format.row_factors) if format.scales_rows else None
 
         def source(strip: Expr, i: int, step: Expr, lanes: int) -> Expr:
-            return row(*item, clamp(first_row + strip * tile.rows + i, m, block_rows), step, lanes)
+            value = row(*item, clamp(first_row + strip * tile.rows + i, m, block_rows), step, lanes)
+            if factors is None:
+                return value
+            return value * emit.broadcast(factors.there[strip * tile.rows + i], lanes)
 
-        rows = pack_rows(tile, k, unit, strips, block_tiles, chunks, source) if packs_rows else None
+        def finish(i: Expr, at: Expr, sums: Expr, lanes: int) -> None:
+            back = None if factors is None else factors.back[i - first_row]
+            beside = () if companions is None else companions(at, lanes)
+            write(*item, i, at, format.finished(sums, back, beside, lanes), lanes)
+
+        rows = pack_rows(tile, k, arithmetic, strips, block_tiles, chunks, source) if packs_rows else None
 
         def element(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int) -> Expr:
             if rows is not None:
                 return rows[first * block_rows + (strip * steps + step) * tile.rows + i]
             return source(strip, i, first + step, 1)
 
-        near = None if gather is None else emit.scratch((chunks.steps * tile.columns,), operands.word_dtype(unit))
+        near = None if gather is None else emit.scratch((chunks.steps * tile.columns,), format.cached)
 
         width = window_panels(tile, block_tiles, group_panels, schedule.window)
-        block = Block(tile, block_tiles, emit.scratch((width * block_rows * tile.columns,)))
+        block = Block(tile, block_tiles, tile.scratch(width * block_tiles))
         own_panels = emit.minimum(group_panels, panels - first_panel)
         with emit.serial(emit.ceildiv(own_panels, width)) as window:
             left = emit.bind(first_panel + window * width)
@@ -114,7 +130,7 @@ def emit_product(
             with emit.serial(strips) as strip, emit.serial(own) as panel:
                 write_tile(
                     tile, m, n, first_row + strip * tile.rows, (left + panel) * tile.columns, block.at(strip, panel),
-                    lambda i, c, value, lanes: write(*item, i, c, value, lanes), from_memory=from_memory,
+                    finish, from_memory=from_memory,
                 )  # fmt: skip
 
 
@@ -189,7 +205,7 @@ def write_tile(
 
 def gather_panel(
     tile: RegisterTile,
-    unit: VectorUnit,
+    arithmetic: Arithmetic,
     size: tuple[Dim, Dim],
     left: Expr,
     first: Expr,
@@ -197,14 +213,14 @@ def gather_panel(
     near: Buffer,
     load: Callable[[Expr, Expr, int], Expr],
 ) -> None:
-    """A chunk of a panel of a right operand [K, N] that lies so: ``near[step, column]``, in words (see `operands`).
+    """A chunk of a panel of a right operand [K, N] that lies so: ``near[step, column]``, in groups (`formats.format`).
 
     Columns beyond the last repeat it: what becomes of them is never written.
 
     Args:
         size: K, N.
         left: the panel's first column.
-        first: the chunk's first word; it has `steps`.
+        first: the chunk's first group; it has `steps`.
         load: ``(k, column, lanes) -> neighbours`` along N.
     """
     depth, columns = size
@@ -212,15 +228,15 @@ def gather_panel(
         for j in range(tile.vectors):
             start, at = left + j * tile.lanes, step * tile.columns + j * tile.lanes
 
-            def word(column: Expr, lanes: int, step: Expr = step) -> Expr:
-                return operands.word(unit, depth, first + step, lambda k: load(k, column, lanes), lanes)
+            def group(column: Expr, lanes: int, step: Expr = step) -> Expr:
+                return arithmetic.format.group(depth, first + step, lambda k: load(k, column, lanes), lanes)
 
-            def whole(word: Any = word, start: Expr = start, at: Expr = at) -> None:
-                emit.store(near, word(start, tile.lanes), [at], tile.lanes)
+            def whole(group: Any = group, start: Expr = start, at: Expr = at) -> None:
+                emit.store(near, group(start, tile.lanes), [at], tile.lanes)
 
-            def ragged(word: Any = word, start: Expr = start, at: Expr = at) -> None:
+            def ragged(group: Any = group, start: Expr = start, at: Expr = at) -> None:
                 with emit.serial(tile.lanes) as i:
-                    emit.store(near, word(tirx.min(start + i, columns - 1), 1), [at + i])
+                    emit.store(near, group(tirx.min(start + i, columns - 1), 1), [at + i])
 
             full = isinstance(columns, int) and columns % tile.columns == 0
             emit.when(True if full else start + tile.lanes <= columns, whole, ragged)

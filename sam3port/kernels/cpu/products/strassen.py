@@ -21,15 +21,16 @@ from typing import Final
 
 from tvm import tirx
 
-from sam3port.kernels.cpu.codegen import emit, expressions, lines
+from sam3port.kernels.cpu.codegen import emit, expressions
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
 from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.codegen.transpose import turn_rows
-from sam3port.kernels.cpu.formats.register_tile import sum_steps
-from sam3port.kernels.cpu.formats.vector_unit import RegisterTile, VectorUnit
+from sam3port.kernels.cpu.formats.format import Arithmetic
+from sam3port.kernels.cpu.formats.register_tile import RegisterTile, sum_steps
 from sam3port.kernels.cpu.products.blocked import Ahead, Block, Chunks, bring_near, even_chunks, window_panels
 from sam3port.kernels.cpu.products.packed_rows import Source, pack_rows
 from sam3port.kernels.cpu.products.product import clamp, panel_groups, write_tile
+from sam3port.kernels.cpu.products.row_factors import row_factors
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule
 
 
@@ -93,15 +94,15 @@ class _Sizes:
         return 2 * self.half * self.tile.rows
 
 
-def _sizes(m: int, n: int, k: int, schedule: ProductSchedule, unit: VectorUnit) -> _Sizes:
-    tile = schedule.tile(unit.lanes)
+def _sizes(m: int, n: int, k: int, schedule: ProductSchedule, arithmetic: Arithmetic) -> _Sizes:
+    tile = schedule.tile(arithmetic)
     panels = n // tile.columns
     half = emit.ceildiv(emit.ceildiv(m, emit.ceildiv(m, schedule.block_rows)), 2 * tile.rows)
     blocks = emit.ceildiv(m, 2 * half * tile.rows)
     keeps_rows = len(_PRODUCTS) * half * tile.rows * (k // 2) <= _KEPT
     wait = schedule.window if keeps_rows else _WAIT * schedule.window
     window = max(2, window_panels(tile, 2 * half, panels, wait) // 2 * 2)
-    groups = panel_groups(blocks, panels // 2, None, unit.cores)
+    groups = panel_groups(blocks, panels // 2, None, arithmetic.cpu.cores)
     groups = groups if keeps_rows else max(groups, emit.ceildiv(panels, window))
     group_panels = 2 * emit.ceildiv(panels // 2, groups)
     return _Sizes(
@@ -121,7 +122,7 @@ def emit_strassen(
     n: int,
     k: int,
     schedule: ProductSchedule,
-    unit: VectorUnit,
+    arithmetic: Arithmetic,
     *,
     row: Callable[[Expr, Expr, int], Expr],
     column: Callable[[Expr, Expr, int], Expr],
@@ -130,7 +131,7 @@ def emit_strassen(
     from_memory: bool = False,
 ) -> None:
     """As `emit_product`, in float32, for an even number of panels and an even depth."""
-    sizes = _sizes(m, n, k, schedule, unit)
+    sizes = _sizes(m, n, k, schedule, arithmetic)
     tile, half, panels = sizes.tile, sizes.half, n // sizes.tile.columns
 
     with tasks(sizes.blocks * sizes.groups) as task:
@@ -140,12 +141,12 @@ def emit_strassen(
         def own_row(i: Expr, step: Expr, lanes: int) -> Expr:
             return row(clamp(first_row + i, m, sizes.block_rows), step, lanes)
 
-        scale, back = _row_scales(sizes, k, own_row)
+        factors = row_factors(sizes.block_rows, k, tile.lanes, own_row, _powers_of_two)
 
         def scaled_row(i: Expr, step: Expr, lanes: int) -> Expr:
-            return own_row(i, step, lanes) * emit.broadcast(scale[i], lanes)
+            return own_row(i, step, lanes) * emit.broadcast(factors.there[i], lanes)
 
-        work = _Work(sizes, k // 2, unit, scaled_row, column, fetch)
+        work = _Work(sizes, k // 2, arithmetic, scaled_row, column, fetch)
         own_panels = emit.minimum(sizes.group_panels, panels - first_panel)
         with emit.serial(emit.ceildiv(own_panels, sizes.window_panels)) as window:
             left = emit.bind(first_panel + window * sizes.window_panels)
@@ -153,7 +154,7 @@ def emit_strassen(
             work.sum_window(left, own)
 
             def restored(i: Expr, at: Expr, value: Expr, lanes: int) -> None:
-                write(i, at, value * emit.broadcast(back[i - first_row], lanes), lanes)
+                write(i, at, value * emit.broadcast(factors.back[i - first_row], lanes), lanes)
 
             strips = emit.minimum(2 * half, emit.ceildiv(m - first_row, tile.rows))
             with emit.serial(strips) as strip, emit.serial(own) as panel:
@@ -170,7 +171,7 @@ class _Work:
         self,
         sizes: _Sizes,
         depth: int,
-        unit: VectorUnit,
+        arithmetic: Arithmetic,
         row: Callable[[Expr, Expr, int], Expr],
         column: Callable[[Expr, Expr, int], Expr],
         fetch: Callable[[Expr, Expr, Expr], Expr],
@@ -180,11 +181,11 @@ class _Work:
             depth: of a half.
             row: of the task's block, from 0 on. The others as in `emit_product`.
         """
-        self.sizes, self.depth, self.unit = sizes, depth, unit
+        self.sizes, self.depth, self.arithmetic = sizes, depth, arithmetic
         self.row, self.column, self.fetch = row, column, fetch
         tile, steps = sizes.tile, sizes.chunks.steps
         self.near = emit.scratch((steps * tile.columns,))
-        self.block = Block(tile, 2 * sizes.half, emit.scratch((sizes.window_panels * sizes.block_rows * tile.columns,)))
+        self.block = Block(tile, 2 * sizes.half, tile.scratch(sizes.window_panels * 2 * sizes.half))
         self.kept = [self._all_rows(product) for product in _PRODUCTS] if sizes.keeps_rows else []
         self.current = None if self.kept else emit.scratch((sizes.half * tile.rows * steps + tile.lanes,))
 
@@ -251,7 +252,7 @@ class _Work:
     def _all_rows(self, product: _Product) -> Buffer:
         half = self.sizes.half
         source = self._source(product, 0)
-        return pack_rows(self.sizes.tile, self.depth, self.unit, half, half, self.sizes.chunks, source)
+        return pack_rows(self.sizes.tile, self.depth, self.arithmetic, half, half, self.sizes.chunks, source)
 
     def _chunk_of_rows(self, product: _Product, first: Expr, steps: Dim, packed: Buffer) -> None:
         tile, source = self.sizes.tile, self._source(product, first)
@@ -263,24 +264,14 @@ class _Work:
             turn_rows(tile.rows, tile.lanes, steps, row, packed, emit.bind(strip * steps * tile.rows))
 
 
-def _row_scales(sizes: _Sizes, k: int, row: Callable[[Expr, Expr, int], Expr]) -> tuple[Buffer, Buffer]:
-    """Powers of two, for each row of the block: what brings its largest element to between 1 and 2, and back again."""
-    lanes = sizes.tile.lanes
-    scale, back = emit.scratch((sizes.block_rows,)), emit.scratch((sizes.block_rows,))
-    with emit.serial(sizes.block_rows) as i:
-
-        def size(step: Expr, count: int, i: Expr = i) -> Expr:
-            return expressions.magnitude(row(i, step, count), count)
-
-        largest = lines.fold(k, lanes, size, tirx.max, 0.0)
-        # Neither this power nor its inverse may be 0 or infinite.
-        exponent = tirx.shift_right(tirx.reinterpret("int32", largest), tirx.IntImm("int32", 23))
-        power = emit.bind(tirx.min(tirx.max(exponent, 1), 253) - 127)
-        emit.store(scale, expressions.two_to(-power, 1), [i])
-        # A row of zeros stays one, whatever is left of the row that it was mixed with.
-        nothing = largest == emit.constant(0.0)
-        emit.store(back, tirx.Select(nothing, emit.constant(0.0), expressions.two_to(power, 1)), [i])
-    return scale, back
+def _powers_of_two(largest: Expr) -> tuple[Expr, Expr]:
+    """What brings the largest number of a row to between 1 and 2, and back again."""
+    # Neither this power nor its inverse may be 0 or infinite.
+    exponent = tirx.shift_right(tirx.reinterpret("int32", largest), tirx.IntImm("int32", 23))
+    power = emit.bind(tirx.min(tirx.max(exponent, 1), 253) - 127)
+    # A row of zeros stays one, whatever is left of the row that it was mixed with.
+    nothing = largest == emit.constant(0.0)
+    return expressions.two_to(-power, 1), tirx.Select(nothing, emit.constant(0.0), expressions.two_to(power, 1))
 
 
 def _signed(parts: tuple[_Part, ...], one: Callable[[_Part], Expr]) -> Expr:

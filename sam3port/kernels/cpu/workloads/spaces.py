@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sam3port.kernels.cpu.scheduling.schedules import AttentionSchedule, ProductSchedule
+from sam3port.kernels.cpu.scheduling.tiles import TALLEST, WIDEST
 
 if TYPE_CHECKING:
     from sam3port.kernels.cpu.attention.attention import AttentionSpec
-    from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+    from sam3port.kernels.cpu.formats.cpu import Cpu
 
 _UNROLL: Final = (2, 4, 8)
 _BLOCK_ROWS: Final = (48, 96, 192, 384)
@@ -20,24 +21,22 @@ _CHUNK: Final = (64, 128, 256)
 _WINDOW: Final = (1 << 14, 1 << 15, 1 << 16)
 _BLOCK_QUERIES: Final = (48, 96, 192)
 _BLOCK_KEYS: Final = (128, 256, 512)
-_WIDEST: Final = 4
-_TALLEST: Final = 14
 _USED: Final = 0.5
 """Share of the registers that has to hold sums: fewer cannot hide a multiply-add's latency."""
 
 
-def products(default: ProductSchedule, rows: int, columns: int, unit: VectorUnit) -> Iterator[ProductSchedule]:
+def products(default: ProductSchedule, rows: int, columns: int, cpu: Cpu) -> Iterator[ProductSchedule]:
     """The default, then all others, whether they fit the caches and the product or not: the workload knows that.
 
     Args:
         default: its values are among those of each decision.
         rows: of the product.
         columns: of the product.
-        unit: the register tiles fit it.
+        cpu: the register tiles fit it.
     """
     yield default
     blocks = _distinct(_HALVED_BLOCK_ROWS if default.halvings else _BLOCK_ROWS, default.block_rows, rows)
-    tiles = _tiles(default.rows, default.vectors, rows, columns, unit)
+    tiles = _tiles(default.rows, default.vectors, rows, columns, cpu)
     unrolled, chunks = sorted({*_UNROLL, default.unroll}), sorted({*_CHUNK, default.chunk})
     for (height, vectors), unroll, block, chunk, window in itertools.product(tiles, unrolled, blocks, chunks, _WINDOW):
         schedule = ProductSchedule(height, vectors, unroll, block, chunk, window, default.halvings)
@@ -45,31 +44,31 @@ def products(default: ProductSchedule, rows: int, columns: int, unit: VectorUnit
             yield schedule
 
 
-def attentions(default: AttentionSchedule, spec: AttentionSpec, unit: VectorUnit) -> Iterator[AttentionSchedule]:
+def attentions(default: AttentionSchedule, spec: AttentionSpec, cpu: Cpu) -> Iterator[AttentionSchedule]:
     """The default, then all others."""
     yield default
     queries = _distinct(_BLOCK_QUERIES, default.block_queries, spec.queries)
     keys = _distinct(_BLOCK_KEYS, default.block_keys, spec.keys)
-    tiles = _tiles(default.rows, default.vectors, spec.queries, spec.keys, unit)
+    tiles = _tiles(default.rows, default.vectors, spec.queries, spec.keys, cpu)
     unrolled = sorted({*_UNROLL, default.unroll})
     for (height, vectors), unroll, block_queries, block_keys in itertools.product(tiles, unrolled, queries, keys):
-        values = min(max(vectors, default.value_vectors), -(-spec.value_features // unit.lanes))
+        values = min(max(vectors, default.value_vectors), -(-spec.value_features // cpu.lanes))
         schedule = AttentionSchedule(height, vectors, values, unroll, block_queries, block_keys)
-        if replace(schedule, value_vectors=min(values, vectors)).problem(unit, spec.features, spec.value_features):
+        if replace(schedule, value_vectors=min(values, vectors)).problem(cpu, spec.features, spec.value_features):
             continue
-        if schedule.problem(unit, spec.features, spec.value_features):
+        if schedule.problem(cpu, spec.features, spec.value_features):
             schedule = replace(schedule, value_vectors=min(values, vectors))
         if schedule != default:
             yield schedule
 
 
-def _tiles(rows: int, vectors: int, most_rows: int, columns: int, unit: VectorUnit) -> list[tuple[int, int]]:
+def _tiles(rows: int, vectors: int, most_rows: int, columns: int, cpu: Cpu) -> list[tuple[int, int]]:
     """Heights and widths of register tiles: those that use the registers well and the product is large enough for."""
-    widest = max(vectors, min(_WIDEST, -(-columns // unit.lanes)))
-    enough = min(_USED * unit.registers, rows * vectors)
+    widest = max(vectors, min(WIDEST, -(-columns // cpu.lanes)))
+    enough = min(_USED * cpu.registers, rows * vectors)
     found = {(rows, vectors)}
     for width in range(1, widest + 1):
-        tallest = min((unit.registers - 1 - width) // width, _TALLEST, most_rows)
+        tallest = min((cpu.registers - 1 - width) // width, TALLEST, most_rows)
         found |= {(height, width) for height in range(max(1, tallest - 2), tallest + 1) if height * width >= enough}
     return sorted(found)
 

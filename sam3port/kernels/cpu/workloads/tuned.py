@@ -8,7 +8,7 @@ from typing import Final
 
 from tvm import tirx
 
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.cpu import Cpu
 from sam3port.kernels.cpu.scheduling.schedules import AttentionSchedule, ProductSchedule, Schedule
 from sam3port.kernels.cpu.workloads.workload import Workload, described
 
@@ -26,8 +26,8 @@ class TunedSchedules:
         """
         self._sizes = sizes or {}
 
-    def find(self, workload: Workload | None, unit: VectorUnit) -> Schedule | None:
-        """The schedule for a workload, None where none was measured or it does not fit `unit`."""
+    def find(self, workload: Workload | None, cpu: Cpu) -> Schedule | None:
+        """The schedule for a workload, None where none was measured or it does not fit `cpu`."""
         if workload is None:
             return None
         # What is best in float32 is a better guess for another type than what is computed from the shape alone.
@@ -35,14 +35,14 @@ class TunedSchedules:
         if sizes is None:
             return None
         schedule = schedule_of(sizes)
-        return None if schedule is None or workload.problem(schedule, unit) else schedule
+        return None if schedule is None or workload.problem(schedule, cpu) else schedule
 
-    def product(self, workload: Workload | None, unit: VectorUnit) -> ProductSchedule | None:
-        found = self.find(workload, unit)
+    def product(self, workload: Workload | None, cpu: Cpu) -> ProductSchedule | None:
+        found = self.find(workload, cpu)
         return found if isinstance(found, ProductSchedule) else None
 
-    def attention(self, workload: Workload | None, unit: VectorUnit) -> AttentionSchedule | None:
-        found = self.find(workload, unit)
+    def attention(self, workload: Workload | None, cpu: Cpu) -> AttentionSchedule | None:
+        found = self.find(workload, cpu)
         return found if isinstance(found, AttentionSchedule) else None
 
 

@@ -5,7 +5,7 @@ Found by operator and shape (`sam3port.kernels.cpu.patterns`): equal work has eq
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from typing import Protocol
 
 from tvm import tirx
@@ -15,7 +15,10 @@ from sam3port.kernels.cpu.codegen import emit
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec, convolution_func
 from sam3port.kernels.cpu.convolutions.transposed_convolution import transposed_convolution_func
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
+from sam3port.kernels.cpu.formats.cpu import Cpu
+from sam3port.kernels.cpu.formats.float32 import FLOAT32
+from sam3port.kernels.cpu.formats.format import Arithmetic
+from sam3port.kernels.cpu.formats.policy import Kind, Site, arithmetic_for
 from sam3port.kernels.cpu.products import gemm
 from sam3port.kernels.cpu.products.matmul import matmul_func
 from sam3port.kernels.cpu.scheduling import schedules
@@ -34,16 +37,16 @@ class Workload(Protocol):
     def key_in_float32(self) -> str:
         """The key of the same work in float32."""
 
-    def default(self, unit: VectorUnit) -> Schedule:
+    def default(self, cpu: Cpu) -> Schedule:
         """The schedule that is computed from the shape."""
 
-    def schedules(self, unit: VectorUnit) -> list[Schedule]:
+    def schedules(self, cpu: Cpu) -> list[Schedule]:
         """Every schedule that is worth a measurement, the default first."""
 
-    def problem(self, schedule: Schedule, unit: VectorUnit) -> str | None:
+    def problem(self, schedule: Schedule, cpu: Cpu) -> str | None:
         """Why a schedule does not fit the target's registers and caches, None if it does."""
 
-    def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
+    def function(self, cpu: Cpu, schedule: Schedule) -> tirx.PrimFunc:
         """The kernel."""
 
 
@@ -62,11 +65,16 @@ class _Typed:
 
     @property
     def key_in_float32(self) -> str:
-        return f"{self.key.removesuffix(self.dtype)}float32"
+        return f"{self.key.removesuffix(self.dtype)}{FLOAT32.precision}"
 
-    def unit(self, unit: VectorUnit) -> VectorUnit:
-        """`unit`, computing in the type of this work."""
-        return replace(unit, dtype=self.dtype)
+    @property
+    def site(self) -> Site:
+        """What the policy of number formats asks about this work."""
+        raise NotImplementedError
+
+    def arithmetic(self, cpu: Cpu) -> Arithmetic:
+        """What it is computed with on a CPU."""
+        return arithmetic_for(self.site, cpu, self.dtype)
 
 
 class _Product(_Typed):
@@ -75,23 +83,23 @@ class _Product(_Typed):
     rows: int
     columns: int
 
-    def problem(self, schedule: Schedule, unit: VectorUnit) -> str | None:
+    def problem(self, schedule: Schedule, cpu: Cpu) -> str | None:
         if not isinstance(schedule, ProductSchedule):
             return "it is the schedule of an attention"
-        if schedule.halvings and not self.halvable(schedule, unit):
+        if schedule.halvings and not self.halvable(schedule, cpu):
             return "this product cannot be halved"
-        return schedule.problem(self.unit(unit))
+        return schedule.problem(cpu)
 
-    def halvable(self, schedule: ProductSchedule, unit: VectorUnit) -> bool:
+    def halvable(self, schedule: ProductSchedule, cpu: Cpu) -> bool:
         """See `sam3port.kernels.cpu.products.strassen`."""
         return False
 
-    def default(self, unit: VectorUnit) -> ProductSchedule:
+    def default(self, cpu: Cpu) -> ProductSchedule:
         raise NotImplementedError
 
-    def schedules(self, unit: VectorUnit) -> list[Schedule]:
-        space = spaces.products(self.default(unit), self.rows, self.columns, self.unit(unit))
-        return [each for each in space if self.problem(each, unit) is None]
+    def schedules(self, cpu: Cpu) -> list[Schedule]:
+        space = spaces.products(self.default(cpu), self.rows, self.columns, cpu)
+        return [each for each in space if self.problem(each, cpu) is None]
 
 
 @dataclass(frozen=True)
@@ -102,25 +110,26 @@ class LinearWork(_Product):
     columns: int
     depth: int
     steps: Epilogue = ()
-    dtype: str = "float32"
+    dtype: str = FLOAT32.precision
     """What its operands are rounded to; sums are float32."""
 
-    def unit(self, unit: VectorUnit) -> VectorUnit:
-        return super().unit(unit).for_rows(self.rows)
+    @property
+    def site(self) -> Site:
+        return Site(Kind.LINEAR, self.rows)
 
     @property
     def key(self) -> str:
         return _key("linear", f"{self.rows}x{self.columns}x{self.depth}", self.steps, self.dtype)
 
-    def default(self, unit: VectorUnit) -> ProductSchedule:
-        return schedules.own_linear_schedule(self.rows, self.columns, self.depth, self.unit(unit))
+    def default(self, cpu: Cpu) -> ProductSchedule:
+        return schedules.own_linear_schedule(self.rows, self.columns, self.depth, self.arithmetic(cpu))
 
-    def halvable(self, schedule: ProductSchedule, unit: VectorUnit) -> bool:
-        return schedules.halvable(self.rows, self.columns, self.depth, schedule, self.unit(unit))
+    def halvable(self, schedule: ProductSchedule, cpu: Cpu) -> bool:
+        return schedules.halvable(self.rows, self.columns, self.depth, schedule, self.arithmetic(cpu))
 
-    def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
+    def function(self, cpu: Cpu, schedule: Schedule) -> tirx.PrimFunc:
         assert isinstance(schedule, ProductSchedule)
-        return gemm.linear_func(self.rows, self.columns, self.depth, self.unit(unit), self.steps, schedule)
+        return gemm.linear_func(self.rows, self.columns, self.depth, self.arithmetic(cpu), self.steps, schedule)
 
 
 @dataclass(frozen=True)
@@ -132,24 +141,25 @@ class MatmulWork(_Product):
     columns: int
     depth: int
     transpose_b: bool
-    dtype: str = "float32"
+    dtype: str = FLOAT32.precision
     """What its operands are rounded to; sums are float32."""
 
-    def unit(self, unit: VectorUnit) -> VectorUnit:
-        return super().unit(unit).for_rows(self.rows)
+    @property
+    def site(self) -> Site:
+        return Site(Kind.PRODUCT, self.rows)
 
     @property
     def key(self) -> str:
         shape = f"{self.batch}x{self.rows}x{self.columns}x{self.depth}"
         return _key("matmul", shape, ("transposed",) if self.transpose_b else (), self.dtype)
 
-    def default(self, unit: VectorUnit) -> ProductSchedule:
-        return schedules.matmul_schedule(self.rows, self.columns, self.unit(unit), transpose_b=self.transpose_b)
+    def default(self, cpu: Cpu) -> ProductSchedule:
+        return schedules.matmul_schedule(self.rows, self.columns, cpu, transpose_b=self.transpose_b)
 
-    def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
+    def function(self, cpu: Cpu, schedule: Schedule) -> tirx.PrimFunc:
         assert isinstance(schedule, ProductSchedule)
         sizes = (self.batch, self.rows, self.columns, self.depth)
-        return matmul_func(*sizes, self.unit(unit), transpose_b=self.transpose_b, schedule=schedule)
+        return matmul_func(*sizes, self.arithmetic(cpu), transpose_b=self.transpose_b, schedule=schedule)
 
 
 @dataclass(frozen=True)
@@ -158,7 +168,7 @@ class ConvolutionWork(_Product):
 
     spec: ConvolutionSpec
     steps: Epilogue = ()
-    dtype: str = "float32"
+    dtype: str = FLOAT32.precision
     """What its operands are rounded to; sums are float32."""
 
     @property
@@ -170,6 +180,10 @@ class ConvolutionWork(_Product):
         return self.spec.pixels
 
     @property
+    def site(self) -> Site:
+        return Site(Kind.CONVOLUTION, self.rows)
+
+    @property
     def key(self) -> str:
         spec = self.spec
         shape = f"{spec.batch}x{spec.channels}x{spec.height}x{spec.width} to {spec.features}"
@@ -177,12 +191,12 @@ class ConvolutionWork(_Product):
         how_text = " ".join(f"{name} {'x'.join(map(str, sizes))}" for name, sizes in how)
         return _key("convolution", f"{shape} {how_text}", self.steps, self.dtype)
 
-    def default(self, unit: VectorUnit) -> ProductSchedule:
-        return schedules.convolution_schedule(self.rows, self.columns, self.unit(unit))
+    def default(self, cpu: Cpu) -> ProductSchedule:
+        return schedules.convolution_schedule(self.rows, self.columns, cpu)
 
-    def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
+    def function(self, cpu: Cpu, schedule: Schedule) -> tirx.PrimFunc:
         assert isinstance(schedule, ProductSchedule)
-        return convolution_func(self.spec, self.unit(unit), self.steps, schedule)
+        return convolution_func(self.spec, self.arithmetic(cpu), self.steps, schedule)
 
 
 @dataclass(frozen=True)
@@ -195,7 +209,7 @@ class TransposedConvolutionWork(_Product):
     features: int
     kernel: tuple[int, int]
     steps: Epilogue = ()
-    dtype: str = "float32"
+    dtype: str = FLOAT32.precision
     """What its operands are rounded to; sums are float32."""
 
     @property
@@ -207,19 +221,23 @@ class TransposedConvolutionWork(_Product):
         return self.size[0] * self.size[1]
 
     @property
+    def site(self) -> Site:
+        return Site(Kind.CONVOLUTION, self.rows)
+
+    @property
     def key(self) -> str:
         shape = f"{self.batch}x{self.channels}x{self.size[0]}x{self.size[1]} to {self.features}"
         return _key(
             "transposed-convolution", f"{shape} kernel {self.kernel[0]}x{self.kernel[1]}", self.steps, self.dtype
         )
 
-    def default(self, unit: VectorUnit) -> ProductSchedule:
-        return schedules.convolution_schedule(self.rows, self.columns, self.unit(unit))
+    def default(self, cpu: Cpu) -> ProductSchedule:
+        return schedules.convolution_schedule(self.rows, self.columns, cpu)
 
-    def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
+    def function(self, cpu: Cpu, schedule: Schedule) -> tirx.PrimFunc:
         assert isinstance(schedule, ProductSchedule)
         sizes = (self.batch, self.channels, self.size, self.features, self.kernel)
-        return transposed_convolution_func(*sizes, self.unit(unit), self.steps, schedule)
+        return transposed_convolution_func(*sizes, self.arithmetic(cpu), self.steps, schedule)
 
 
 @dataclass(frozen=True)
@@ -227,11 +245,12 @@ class AttentionWork(_Typed):
     """An attention whose lengths are known."""
 
     spec: AttentionSpec
-    dtype: str = "float32"
+    dtype: str = FLOAT32.precision
     """What its operands are rounded to; sums are float32."""
 
-    def unit(self, unit: VectorUnit) -> VectorUnit:
-        return super().unit(unit).for_rows(self.spec.queries)
+    @property
+    def site(self) -> Site:
+        return Site(Kind.ATTENTION, self.spec.queries)
 
     @property
     def key(self) -> str:
@@ -245,22 +264,20 @@ class AttentionWork(_Typed):
         how += [] if spec.causal_offset is None else [f"causal {spec.causal_offset}"]
         return _key("attention", " ".join([shape, *how]), (), self.dtype)
 
-    def default(self, unit: VectorUnit) -> AttentionSchedule:
-        return schedules.attention_schedule(
-            self.spec.queries, self.spec.keys, self.spec.value_features, self.unit(unit)
-        )
+    def default(self, cpu: Cpu) -> AttentionSchedule:
+        return schedules.attention_schedule(self.spec.queries, self.spec.keys, self.spec.value_features, cpu)
 
-    def schedules(self, unit: VectorUnit) -> list[Schedule]:
-        return list(spaces.attentions(self.default(unit), self.spec, self.unit(unit)))
+    def schedules(self, cpu: Cpu) -> list[Schedule]:
+        return list(spaces.attentions(self.default(cpu), self.spec, cpu))
 
-    def problem(self, schedule: Schedule, unit: VectorUnit) -> str | None:
+    def problem(self, schedule: Schedule, cpu: Cpu) -> str | None:
         if not isinstance(schedule, AttentionSchedule):
             return "it is the schedule of a product"
-        return schedule.problem(self.unit(unit), self.spec.features, self.spec.value_features)
+        return schedule.problem(cpu, self.spec.features, self.spec.value_features)
 
-    def function(self, unit: VectorUnit, schedule: Schedule) -> tirx.PrimFunc:
+    def function(self, cpu: Cpu, schedule: Schedule) -> tirx.PrimFunc:
         assert isinstance(schedule, AttentionSchedule)
-        return attention_func(self.spec, self.unit(unit), schedule)
+        return attention_func(self.spec, self.arithmetic(cpu), schedule)
 
 
 def attention_work(spec: AttentionSpec, dtype: str) -> AttentionWork | None:

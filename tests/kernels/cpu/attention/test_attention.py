@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from tvm import tirx
 
 from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
-from tests.kernels.running import UNIT, Array, assert_as_exact, compile_function, random, run
+from sam3port.kernels.cpu.formats.cpu import Cpu
+from sam3port.kernels.cpu.formats.float32 import FLOAT32
+from sam3port.kernels.cpu.formats.format import Arithmetic
+from tests.kernels.running import CPU, IN_FLOAT32, Array, assert_as_exact, compile_function, random, run
 
 torch = pytest.importorskip("torch")
 
@@ -40,7 +42,7 @@ def check(spec: AttentionSpec, stretch: float = 1.0) -> None:
     arrays = operands(spec, stretch)
     q, k, v = arrays[:3]
     bias = arrays[3] if spec.bias is not None else None
-    ours = run(attention_func(spec, UNIT), arrays, (*q.shape[:3], spec.value_features))
+    ours = run(attention_func(spec, IN_FLOAT32), arrays, (*q.shape[:3], spec.value_features))
     assert_as_exact(
         ours,
         plain(q, k, v, bias, spec.scale, torch.float32),
@@ -97,15 +99,15 @@ def test_concentrated_weights() -> None:
 def test_layouts(position: int) -> None:
     spec = AttentionSpec(2, 3, 10, 21, 16, 24, scale=0.25)
     arrays: list[Any] = operands(spec)
-    usual = run(attention_func(spec, UNIT), arrays, (2, 3, 10, 24))
+    usual = run(attention_func(spec, IN_FLOAT32), arrays, (2, 3, 10, 24))
     layouts = ["BHLD"] * 4
     layouts[position] = "BLHD"
     changed = replace(spec, layouts=tuple(layouts))
     if position < 3:
         arrays[position] = arrays[position].transpose(0, 2, 1, 3)
-        out = run(attention_func(changed, UNIT), arrays, (2, 3, 10, 24))
+        out = run(attention_func(changed, IN_FLOAT32), arrays, (2, 3, 10, 24))
     else:
-        out = run(attention_func(changed, UNIT), arrays, (2, 10, 3, 24)).transpose(0, 2, 1, 3)
+        out = run(attention_func(changed, IN_FLOAT32), arrays, (2, 10, 3, 24)).transpose(0, 2, 1, 3)
     np.testing.assert_array_equal(out, usual)
 
 
@@ -114,7 +116,7 @@ def masked(hidden: Array, empty_rows: Any) -> tuple[Array, Array, list[Array]]:
     spec = AttentionSpec(1, 1, queries, keys, 16, 16, 0.25, bias=(1, 1, queries, keys), empty_rows=empty_rows)
     arrays = operands(spec)
     arrays[3] = np.where(hidden, np.float32(-np.inf), np.float32(0))[None, None]
-    return run(attention_func(spec, UNIT), arrays, (1, 1, queries, 16)), arrays[3], arrays
+    return run(attention_func(spec, IN_FLOAT32), arrays, (1, 1, queries, 16)), arrays[3], arrays
 
 
 def test_hidden_keys_do_not_count() -> None:
@@ -148,14 +150,14 @@ def test_causal(queries: int, keys: int, offset: int) -> None:
     q, k, v = operands(spec)
     hidden = np.arange(keys)[None] > np.arange(queries)[:, None] + offset
     bias = np.where(hidden, -np.inf, 0).astype(np.float32)[None, None]
-    ours = run(attention_func(spec, UNIT), [q, k, v], q.shape)
+    ours = run(attention_func(spec, IN_FLOAT32), [q, k, v], q.shape)
     assert_as_exact(ours, plain(q, k, v, bias, 0.25, torch.float32), plain(q, k, v, bias, 0.25, torch.float64))
 
 
 def test_unknown_lengths() -> None:
     queries, keys, batch = (tirx.Var(name, "int64") for name in ("q", "k", "b"))
     spec = AttentionSpec(batch, 2, queries, keys, 16, 16, 0.25, bias=(batch, 1, 1, keys))
-    kernel = compile_function(attention_func(spec, UNIT))
+    kernel = compile_function(attention_func(spec, IN_FLOAT32))
     for lengths in ((1, 1, 1), (2, 30, 65), (1, 150, 301)):
         known = replace(spec, batch=lengths[0], queries=lengths[1], keys=lengths[2])
         q, k, v, bias = operands(replace(known, bias=(lengths[0], 1, 1, lengths[2])))
@@ -175,7 +177,7 @@ def test_scores_are_never_held() -> None:
         dims = [int(dim) for dim in allocation.buffer.ty.shape]
         sizes.append(int(np.prod(dims)))
 
-    tvm_ffi.structural_walk(attention_func(spec, UNIT).body, (tirx.AllocBuffer, count))
+    tvm_ffi.structural_walk(attention_func(spec, IN_FLOAT32).body, (tirx.AllocBuffer, count))
     assert len(sizes) > 5, "no allocations found: the check is blind"
     packed = 2 * 16 * 5184 * 64
     assert sum(sizes) < 1.1 * packed < 0.05 * 16 * 5184 * 5184
@@ -193,12 +195,13 @@ def rotations(length: int, features: int) -> Array:
 
 
 @pytest.mark.parametrize(("length", "features"), [(1, 2), (64, 16), (83, 20), (130, 64), (33, 6)])
-@pytest.mark.parametrize("unit", [UNIT, VectorUnit(1, 16, 2), VectorUnit(4, 32, 2), VectorUnit(16, 32, 2)], ids=str)
-def test_rotary(length: int, features: int, unit: VectorUnit) -> None:
+@pytest.mark.parametrize("cpu", [CPU, Cpu(1, 16, 2), Cpu(4, 32, 2), Cpu(16, 32, 2)], ids=str)
+def test_rotary(length: int, features: int, cpu: Cpu) -> None:
+    arithmetic = Arithmetic(cpu, FLOAT32)
     spec = AttentionSpec(2, 3, length, length, features, 16, features**-0.5, rotary=True)
     q, k, v = operands(spec)
     table = rotations(length, features)
-    ours = run(attention_func(spec, unit), [q, k, v, table], (*q.shape[:3], 16))
+    ours = run(attention_func(spec, arithmetic), [q, k, v, table], (*q.shape[:3], 16))
     exact = [turned(x, table) for x in (q, k)]
     assert_as_exact(
         ours,
@@ -212,10 +215,10 @@ def test_parts_of_one_tensor(layout: Any) -> None:
     """Queries, keys and values, in another order, where one layer left them."""
     spec = AttentionSpec(2, 3, 70, 70, 16, 16, scale=0.25)
     arrays = operands(spec)
-    usual = run(attention_func(spec, UNIT), arrays, (2, 3, 70, 16))
+    usual = run(attention_func(spec, IN_FLOAT32), arrays, (2, 3, 70, 16))
     together = np.concatenate([arrays[1], arrays[2], arrays[0]], axis=1)
     if layout == "BLHD":
         together = together.transpose(0, 2, 1, 3)
     within = replace(spec, layouts=(layout, layout, layout, "BHLD"), parts=((2, 3), (0, 3), (1, 3)))
-    out = run(attention_func(within, UNIT), [together] * 3, (2, 3, 70, 16))
+    out = run(attention_func(within, IN_FLOAT32), [together] * 3, (2, 3, 70, 16))
     np.testing.assert_array_equal(out, usual)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
 from sam3port.kernels.cpu.scheduling.schedules import AttentionSchedule, attention_schedule
 from tests.kernels.cpu.attention.test_attention import operands
-from tests.kernels.running import UNIT, Array, run
+from tests.kernels.running import IN_FLOAT32, Array, run
 from tests.kernels.stand_in import PAIRED, WIDENED, stand_in
 
 torch = pytest.importorskip("torch")
@@ -80,7 +80,7 @@ def test_concentrated_weights() -> None:
 def test_other_schedules(vectors: int, value_vectors: int, block_keys: int) -> None:
     """A panel of an odd number of vectors has words for half a register."""
     spec = AttentionSpec(1, 2, 50, 700, 40, 72, scale=0.125)
-    schedule = attention_schedule(spec.queries, spec.keys, spec.value_features, PAIRED)
+    schedule = attention_schedule(spec.queries, spec.keys, spec.value_features, PAIRED.cpu)
     check(spec, schedule=replace(schedule, vectors=vectors, value_vectors=value_vectors, block_keys=block_keys))
 
 
@@ -90,7 +90,8 @@ def test_it_is_bfloat16() -> None:
     arrays = operands(spec)
     exact = plain(spec, arrays, torch.float64)
     ours, float32, widened = (
-        np.abs(run(attention_func(spec, unit), arrays, exact.shape) - exact).mean() for unit in (PAIRED, UNIT, WIDENED)
+        np.abs(run(attention_func(spec, arithmetic), arrays, exact.shape) - exact).mean()
+        for arithmetic in (PAIRED, IN_FLOAT32, WIDENED)
     )
     assert ours > 100 * float32
     assert widened == float32, "without an instruction it stays float32"

@@ -10,7 +10,7 @@ import pytest
 from scipy import special
 
 from sam3port.kernels.cpu.codegen import emit, expressions, lines
-from tests.kernels.running import UNIT, Array, run
+from tests.kernels.running import CPU, Array, run
 
 
 def evaluate(expression: Callable[..., Any], x: Array) -> Array:
@@ -18,7 +18,7 @@ def evaluate(expression: Callable[..., Any], x: Array) -> Array:
         def write(at: Any, lanes: int) -> None:
             emit.store(out, expression(emit.load(source, [at], lanes), emit.bind, lanes), [at], lanes)
 
-        lines.each(len(x), UNIT.lanes, write)
+        lines.each(len(x), CPU.lanes, write)
 
     function = emit.primfunc([("x", x.shape), ("out", x.shape)], body)
     return run(function, [x.astype(np.float32)], x.shape)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from sam3port.kernels.cpu.codegen import emit, powers
-from tests.kernels.running import UNIT, Array, run
+from tests.kernels.running import CPU, Array, run
 
-pytestmark = pytest.mark.skipif(not UNIT.scales, reason="this CPU has no AVX-512 for exponents")
+pytestmark = pytest.mark.skipif(not CPU.scales_exponents, reason="this CPU has no AVX-512 for exponents")
 
 
 def evaluate(power: Callable[[Any], Any], x: Array) -> Array:

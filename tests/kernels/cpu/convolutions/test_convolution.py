@@ -10,7 +10,7 @@ import pytest
 from sam3port.kernels.cpu.convolutions import convolution as kernels
 from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec
 from sam3port.kernels.cpu.convolutions.transposed_convolution import transposed_convolution_func
-from tests.kernels.running import UNIT, assert_as_exact, random, run
+from tests.kernels.running import IN_FLOAT32, assert_as_exact, random, run
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
@@ -61,12 +61,14 @@ def test_convolution(
             }[step](value)
         return value.numpy()
 
-    packed = kernels.pack_convolution(weight, UNIT)
+    packed = kernels.pack_convolution(weight, IN_FLOAT32)
     np.testing.assert_array_equal(
-        run(kernels.pack_convolution_func(features, channels, kernel, UNIT), [weight], packed.shape), packed
+        run(kernels.pack_convolution_func(features, channels, kernel, IN_FLOAT32), [weight], packed.shape), packed
     )
     operands = [bias if step.endswith("vector") else other for step in steps if "_" in step]
-    ours = run(kernels.convolution_func(spec, UNIT, steps), [x, packed, *operands], (batch, features, spec.pixels))
+    ours = run(
+        kernels.convolution_func(spec, IN_FLOAT32, steps), [x, packed, *operands], (batch, features, spec.pixels)
+    )
     exact = reference(torch.float64)
     assert exact.shape[2:] == (spec.out_height, spec.out_width)
     assert_as_exact(ours.reshape(exact.shape), reference(torch.float32), exact, ratio=3.0)
@@ -110,11 +112,11 @@ def test_transposed_convolution(
             }[step](value)
         return value.numpy()
 
-    packed = kernels.pack_transposed(weight, UNIT)
+    packed = kernels.pack_transposed(weight, IN_FLOAT32)
     np.testing.assert_array_equal(
-        run(kernels.pack_transposed_func(channels, features, kernel, UNIT), [weight], packed.shape), packed
+        run(kernels.pack_transposed_func(channels, features, kernel, IN_FLOAT32), [weight], packed.shape), packed
     )
-    function = transposed_convolution_func(batch, channels, size, features, kernel, UNIT, steps)
+    function = transposed_convolution_func(batch, channels, size, features, kernel, IN_FLOAT32, steps)
     operands = [residual if step.endswith("tensor") else bias for step in steps if "_" in step]
     exact = reference(torch.float64)
     ours = run(function, [x.reshape(batch, channels, -1), packed, *operands], exact.shape)

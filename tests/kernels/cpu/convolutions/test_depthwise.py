@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sam3port.kernels.cpu.convolutions.depthwise import DepthwiseSpec, depthwise_func
-from tests.kernels.running import UNIT, Array, assert_as_exact, random, run
+from tests.kernels.running import CPU, Array, assert_as_exact, random, run
 
 torch = pytest.importorskip("torch")
 
@@ -27,7 +27,7 @@ def theirs(x: Array, weight: Array, spec: DepthwiseSpec, dtype: object) -> Array
 def check(spec: DepthwiseSpec) -> None:
     x, weight = random(0, spec.batch, spec.channels, spec.height, spec.width), random(1, spec.channels, *spec.kernel)
     shape = (spec.batch, spec.channels, spec.out_height * spec.out_width)
-    ours = run(depthwise_func(spec, UNIT), [x, weight], shape)
+    ours = run(depthwise_func(spec, CPU), [x, weight], shape)
     exact, plain = (theirs(x, weight, spec, dtype).reshape(shape) for dtype in (torch.float64, torch.float32))
     size = float(np.abs(weight).sum((1, 2)).max() * np.abs(x).max())
     assert_as_exact(ours, plain, exact, terms=size)
@@ -66,6 +66,6 @@ def test_any_size(size: tuple[int, int], kernel: tuple[int, int], padding: tuple
 def test_epilogue() -> None:
     x, weight, bias = random(0, 2, 5, 12, 19), random(1, 5, 7, 7), random(2, 5)
     shape = (2, 5, 12 * 19)
-    ours = run(depthwise_func(SPEC, UNIT, ("add_vector", "relu")), [x, weight, bias], shape)
+    ours = run(depthwise_func(SPEC, CPU, ("add_vector", "relu")), [x, weight, bias], shape)
     exact = np.maximum(theirs(x, weight, SPEC, torch.float64) + bias[None, :, None, None], 0).reshape(shape)
     np.testing.assert_allclose(ours, exact, rtol=0, atol=1e-4)

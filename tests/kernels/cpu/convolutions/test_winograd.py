@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 
 from sam3port.kernels.cpu.convolutions import winograd
 from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
-from tests.kernels.running import UNIT, Array, assert_as_exact, random, run
+from sam3port.kernels.cpu.formats.format import Arithmetic
+from tests.kernels.running import CPU, IN_FLOAT32, Array, assert_as_exact, random, run
 from tests.kernels.stand_in import PAIRED, WIDENED
 
 torch = pytest.importorskip("torch")
 SPEC = ConvolutionSpec(1, 32, 20, 22, 40, (3, 3), padding=(1, 1, 1, 1))
-HALF = replace(UNIT, dtype="bfloat16")
-"""Of a build in bfloat16, with the scheme of fewer multiplications."""
 RATIO = {"float32": 3.0, "bfloat16": 8.0}
 """Errors over those of a plain sum in float32. The scheme for bfloat16 builds gives up digits that these do not have
 anyway: see `test_in_bfloat16_builds_it_is_far_more_exact_than_they_are`."""
@@ -32,20 +30,20 @@ def convolved(spec: ConvolutionSpec, x: Array, weight: Array, dtype: Any) -> Arr
     return found
 
 
-def check(spec: ConvolutionSpec, seed: int = 0, unit: VectorUnit = UNIT) -> None:
+def check(spec: ConvolutionSpec, seed: int = 0, arithmetic: Arithmetic = IN_FLOAT32) -> None:
     x = random(seed, spec.batch, spec.channels, spec.height, spec.width)
     weight, bias = random(seed + 1, spec.features, spec.channels, 3, 3), random(seed + 2, spec.features)
-    packed = winograd.pack_winograd(weight, spec, unit)
-    function = winograd.winograd_func(spec, unit, ("add_vector",))
+    packed = winograd.pack_winograd(weight, spec, arithmetic)
+    function = winograd.winograd_func(spec, arithmetic, ("add_vector",))
     ours = run(function, [x, packed, bias], (spec.batch, spec.features, spec.pixels))
     shape = (spec.batch, spec.features, spec.out_height, spec.out_width)
     plain, exact = (convolved(spec, x, weight, each) + bias[:, None, None] for each in (torch.float32, torch.float64))
     # What is summed: each result is a sum of products that are sums of a few inputs.
     terms = float(np.abs(x).max() * np.abs(weight).max() * 9 * np.sqrt(spec.channels))
-    assert_as_exact(ours.reshape(shape), plain, exact, ratio=RATIO[unit.dtype], terms=terms)
+    assert_as_exact(ours.reshape(shape), plain, exact, ratio=RATIO[arithmetic.format.precision], terms=terms)
 
 
-@pytest.mark.parametrize("unit", [UNIT, HALF], ids=["F2", "F4"])
+@pytest.mark.parametrize("arithmetic", [IN_FLOAT32, WIDENED], ids=["F2", "F4"])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -62,8 +60,8 @@ def check(spec: ConvolutionSpec, seed: int = 0, unit: VectorUnit = UNIT) -> None
     ],
     ids=str,
 )
-def test_shapes(changes: dict[str, Any], unit: VectorUnit) -> None:
-    check(replace(SPEC, **changes), unit=unit)
+def test_shapes(changes: dict[str, Any], arithmetic: Arithmetic) -> None:
+    check(replace(SPEC, **changes), arithmetic=arithmetic)
 
 
 @settings(max_examples=12, deadline=None)
@@ -77,22 +75,22 @@ def test_any_shape(
     check(ConvolutionSpec(batch, channels, height, width, features, (3, 3), padding=padding), seed)
 
 
-@pytest.mark.parametrize("unit", [UNIT, HALF], ids=["F2", "F4"])
+@pytest.mark.parametrize("arithmetic", [IN_FLOAT32, WIDENED], ids=["F2", "F4"])
 @pytest.mark.parametrize(("features", "channels"), [(40, 32), (6, 300), (1, 1)])
-def test_a_weight_packed_while_running_has_the_same_bits(features: int, channels: int, unit: VectorUnit) -> None:
+def test_a_weight_packed_while_running_has_the_same_bits(features: int, channels: int, arithmetic: Arithmetic) -> None:
     spec = replace(SPEC, features=features, channels=channels)
     weight = random(0, features, channels, 3, 3)
-    packed = winograd.pack_winograd(weight, spec, unit)
-    assert packed.shape == winograd.packed_shape(spec, unit)
-    np.testing.assert_array_equal(run(winograd.pack_winograd_func(spec, unit), [weight], packed.shape), packed)
+    packed = winograd.pack_winograd(weight, spec, arithmetic)
+    assert packed.shape == winograd.packed_shape(spec, arithmetic)
+    np.testing.assert_array_equal(run(winograd.pack_winograd_func(spec, arithmetic), [weight], packed.shape), packed)
 
 
 def test_the_steps_that_follow() -> None:
     x, weight = random(0, 1, 32, 17, 19), random(1, 40, 32, 3, 3) * np.float32(0.05)
     spec = replace(SPEC, height=17, width=19)
     scale, residual = random(2, 40), random(3, 1, 40, spec.pixels)
-    function = winograd.winograd_func(spec, UNIT, ("multiply_vector", "gelu", "add_tensor"))
-    ours = run(function, [x, winograd.pack_winograd(weight, spec, UNIT), scale, residual], residual.shape)
+    function = winograd.winograd_func(spec, IN_FLOAT32, ("multiply_vector", "gelu", "add_tensor"))
+    ours = run(function, [x, winograd.pack_winograd(weight, spec, IN_FLOAT32), scale, residual], residual.shape)
 
     def chain(dtype: Any) -> Array:
         plain = torch.from_numpy(convolved(spec, x, weight, dtype)).reshape(residual.shape)
@@ -102,14 +100,16 @@ def test_the_steps_that_follow() -> None:
     assert_as_exact(ours, chain(torch.float32), chain(torch.float64), ratio=3.0, terms=4.0)
 
 
-@pytest.mark.parametrize(("unit", "spoilt_within"), [(UNIT, slice(10, 16)), (HALF, slice(8, 16))], ids=["F2", "F4"])
-def test_not_a_number_stays_where_it_is_read(unit: VectorUnit, spoilt_within: slice) -> None:
+@pytest.mark.parametrize(
+    ("arithmetic", "spoilt_within"), [(IN_FLOAT32, slice(10, 16)), (WIDENED, slice(8, 16))], ids=["F2", "F4"]
+)
+def test_not_a_number_stays_where_it_is_read(arithmetic: Arithmetic, spoilt_within: slice) -> None:
     """A NaN spoils the tiles that read it, and no others."""
     spec = replace(SPEC, height=24, width=24)
     x, weight = random(0, 1, 32, 24, 24), random(1, 40, 32, 3, 3)
     x[0, 5, 12, 12] = np.nan
-    packed = winograd.pack_winograd(weight, spec, unit)
-    ours = run(winograd.winograd_func(spec, unit), [x, packed], (1, 40, 576))
+    packed = winograd.pack_winograd(weight, spec, arithmetic)
+    ours = run(winograd.winograd_func(spec, arithmetic), [x, packed], (1, 40, 576))
     spoilt = np.isnan(ours.reshape(40, 24, 24)).any(0)
     assert spoilt[11:14, 11:14].all()
     spoilt[spoilt_within, spoilt_within] = False
@@ -131,14 +131,14 @@ def test_not_a_number_stays_where_it_is_read(unit: VectorUnit, spoilt_within: sl
     ids=str,
 )
 def test_where_it_fits(changes: dict[str, Any], found: bool) -> None:
-    assert winograd.fits(replace(SPEC, **changes), UNIT) is found
-    assert not winograd.fits(SPEC, replace(UNIT, lanes=1))
+    assert winograd.fits(replace(SPEC, **changes), CPU) is found
+    assert not winograd.fits(SPEC, replace(CPU, lanes=1))
 
 
-@pytest.mark.parametrize("unit", [WIDENED, PAIRED], ids=["widened", "paired"])
-def test_in_bfloat16_it_stays_float32(unit: VectorUnit) -> None:
-    assert winograd.fits(SPEC, unit)
-    check(SPEC, unit=unit)
+@pytest.mark.parametrize("arithmetic", [WIDENED, PAIRED], ids=["widened", "paired"])
+def test_in_bfloat16_it_stays_float32(arithmetic: Arithmetic) -> None:
+    assert winograd.fits(SPEC, arithmetic.cpu)
+    check(SPEC, arithmetic=arithmetic)
 
 
 def test_in_bfloat16_builds_it_is_far_more_exact_than_they_are() -> None:
@@ -147,5 +147,5 @@ def test_in_bfloat16_builds_it_is_far_more_exact_than_they_are() -> None:
     exact = convolved(spec, x, weight, torch.float64)
     rounded = (torch.from_numpy(each).bfloat16().float().numpy() for each in (x, weight))
     usual = convolved(spec, *rounded, torch.float64)
-    ours = run(winograd.winograd_func(spec, HALF), [x, winograd.pack_winograd(weight, spec, HALF)], (1, 40, 440))
+    ours = run(winograd.winograd_func(spec, WIDENED), [x, winograd.pack_winograd(weight, spec, WIDENED)], (1, 40, 440))
     assert np.abs(ours.reshape(exact.shape) - exact).max() < np.abs(usual - exact).max() / 300

@@ -9,7 +9,8 @@ import pytest
 
 from sam3port.kernels.cpu.dispatch import find
 from sam3port.kernels.cpu.elementwise.channel_norm import channel_norm_func
-from tests.kernels.running import UNIT, assert_as_exact, random, run
+from sam3port.kernels.cpu.patterns.options import Options
+from tests.kernels.running import CPU, assert_as_exact, random, run
 
 torch = pytest.importorskip("torch")
 EPSILON = 1e-6
@@ -34,7 +35,7 @@ def test_channel_norm(batch: int, channels: int, height: int, width: int, mean: 
     theirs = written_out(*tensors).numpy()
     exact = written_out(*(tensor.double() for tensor in tensors)).numpy()
     function = channel_norm_func(
-        batch, channels, height * width, EPSILON, UNIT, ("multiply_vector", "add_vector")
+        batch, channels, height * width, EPSILON, CPU, ("multiply_vector", "add_vector")
     )  # fmt: skip
     flat = (batch, channels, height * width)
     ours = run(function, [x.reshape(flat), weight, bias], flat).reshape(x.shape)
@@ -46,7 +47,7 @@ def test_channel_norm(batch: int, channels: int, height: int, width: int, mean: 
 
 def test_the_steps_that_follow() -> None:
     x, weight, residual = random(0, 2, 5, 50), random(1, 5), random(2, 2, 5, 50)
-    function = channel_norm_func(2, 5, 50, EPSILON, UNIT, ("multiply_vector", "gelu", "add_tensor"))
+    function = channel_norm_func(2, 5, 50, EPSILON, CPU, ("multiply_vector", "gelu", "add_tensor"))
     ours = run(function, [x, weight, residual], x.shape)
 
     def chain(dtype: Any) -> Any:
@@ -83,4 +84,4 @@ def test_it_is_found_where_it_is(change: str, kernels: list[str]) -> None:
 
     program = torch.export.export(Norm(change), (torch.rand(1, 6, 8, 6),))
     module = from_exported_program(program, keep_params_as_input=True)
-    assert [each.kernel for each in find(module["main"], UNIT)] == kernels
+    assert [each.kernel for each in find(module["main"], Options(CPU))] == kernels

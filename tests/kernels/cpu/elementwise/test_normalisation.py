@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sam3port.kernels.cpu.elementwise import normalisation as kernels
-from tests.kernels.running import UNIT, assert_as_exact, random, run
+from tests.kernels.running import CPU, assert_as_exact, random, run
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
@@ -21,7 +21,7 @@ def test_layer_norm(rows: int, length: int, mean: float) -> None:
     theirs = functional.layer_norm(tensors[0], (length,), tensors[1], tensors[2], 1e-5).numpy()
     wide = [tensor.double() for tensor in tensors]
     exact = functional.layer_norm(wide[0], (length,), wide[1], wide[2], 1e-5).numpy()
-    ours = run(kernels.layer_norm_func(rows, length, 1e-5, UNIT), [x, gamma, beta], x.shape)
+    ours = run(kernels.layer_norm_func(rows, length, 1e-5, CPU), [x, gamma, beta], x.shape)
     # The rounding of the mean, as large as x, counts in units of the deviation.
     terms = float((np.abs(x) / np.sqrt(x.astype(np.float64).var(-1, keepdims=True) + 1e-5)).max())
     assert_as_exact(ours, theirs, exact, terms=terms * float(np.abs(gamma).max()))
@@ -32,13 +32,13 @@ def test_softmax(rows: int, length: int) -> None:
     x = random(0, rows, length) * np.float32(20)
     exact = torch.softmax(torch.from_numpy(x).double(), -1).numpy()
     theirs = torch.softmax(torch.from_numpy(x), -1).numpy()
-    assert_as_exact(run(kernels.softmax_func(rows, length, UNIT), [x], x.shape), theirs, exact)
+    assert_as_exact(run(kernels.softmax_func(rows, length, CPU), [x], x.shape), theirs, exact)
 
 
 def test_softmax_of_infinities_is_as_in_pytorch() -> None:
     x = random(0, 4, 40)
     x[0], x[1, :39] = -np.inf, -np.inf
-    ours = run(kernels.softmax_func(4, 40, UNIT), [x], x.shape)
+    ours = run(kernels.softmax_func(4, 40, CPU), [x], x.shape)
     theirs = torch.softmax(torch.from_numpy(x), -1).numpy()
     assert np.isnan(ours[0]).all()
     np.testing.assert_allclose(ours, theirs, atol=1e-7)
@@ -55,7 +55,7 @@ def test_group_norm(batch: int, channels: int, size: int, groups: int, mean: flo
     theirs = functional.group_norm(tensors[0], groups, tensors[1], tensors[2]).numpy()
     wide = [tensor.double() for tensor in tensors]
     exact = functional.group_norm(wide[0], groups, wide[1], wide[2]).numpy()
-    function = kernels.group_norm_func(batch, channels, size, groups, 1e-5, UNIT)
+    function = kernels.group_norm_func(batch, channels, size, groups, 1e-5, CPU)
     lines = x.astype(np.float64).reshape(batch, groups, -1)
     terms = float((np.abs(lines) / np.sqrt(lines.var(-1, keepdims=True) + 1e-5)).max())
     ours = run(function, [x, gamma, beta], x.shape)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sam3port.kernels.cpu.elementwise.roi_align import RoiAlignSpec, roi_align_func
-from tests.kernels.running import UNIT, Array, random, run
+from tests.kernels.running import CPU, Array, random, run
 
 SPEC = RoiAlignSpec(batch=2, channels=5, height=12, width=19, regions=0, pooled=(7, 7), scale=1.0, samples=0)
 
@@ -46,7 +46,7 @@ def expected(x: Array, regions: Array, spec: RoiAlignSpec) -> Array:
 def check(regions: Array, spec: RoiAlignSpec = SPEC) -> None:
     spec = replace(spec, regions=len(regions))
     x = random(0, spec.batch, spec.channels, spec.height, spec.width)
-    ours = run(roi_align_func(spec, UNIT), [x, regions], (len(regions), spec.channels, *spec.pooled))
+    ours = run(roi_align_func(spec, CPU), [x, regions], (len(regions), spec.channels, *spec.pooled))
     np.testing.assert_allclose(ours, expected(x, regions, spec), rtol=0, atol=2e-5)
 
 
@@ -91,5 +91,5 @@ def test_no_region_at_all() -> None:
     spec = replace(SPEC, regions=1)
     x, region = random(0, 2, 5, 12, 19), np.full((1, 5), np.nan, dtype=np.float32)
     region[0, 0] = 0
-    ours = run(roi_align_func(spec, UNIT), [x, region], (1, 5, 7, 7))
+    ours = run(roi_align_func(spec, CPU), [x, region], (1, 5, 7, 7))
     assert ours.shape == (1, 5, 7, 7)  # whatever NaN means, it ends

@@ -12,15 +12,17 @@ from tvm.relax import op
 from sam3port.compiler.ir import load
 from sam3port.kernels.common.graph import Graph
 from sam3port.kernels.cpu.dispatch import MATCHERS, find
-from sam3port.kernels.cpu.workloads.tuned import UNTUNED
-from tests.kernels.running import UNIT
+from sam3port.kernels.cpu.patterns.options import Options
+from tests.kernels.running import CPU
+
+OPTIONS = Options(CPU)
 
 
 def without_a_trace(function: Any) -> int:
     """Has every pattern look at every variable of a graph that cannot be marked; returns the number of answers."""
     graph = Graph(function)
     graph.replaced = graph.bypassed = frozenset()  # type: ignore[assignment]
-    found = [match(graph, var, UNIT, UNTUNED) for var, _ in graph.bindings for match in MATCHERS]
+    found = [match(graph, var, OPTIONS) for var, _ in graph.bindings for match in MATCHERS]
     return sum(answer is not None for answer in found)
 
 
@@ -49,6 +51,6 @@ def test_an_attention_that_is_none_in_the_end_leaves_its_transposes_to_others() 
             builder.emit_func_output(result)
         return builder.get()["main"]
 
-    assert "attention" in {place.kernel for place in find(program("float32"), UNIT)}
-    assert "attention" not in {place.kernel for place in find(program("float64"), UNIT)}
+    assert "attention" in {place.kernel for place in find(program("float32"), OPTIONS)}
+    assert "attention" not in {place.kernel for place in find(program("float64"), OPTIONS)}
     assert without_a_trace(program("float64")) > 0

@@ -13,28 +13,24 @@ from tvm import tirx
 from tvm.relax import op
 
 from sam3port.kernels.cpu.dispatch import dispatch
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit
 from sam3port.kernels.cpu.products import few_columns
 from tests.kernels.cpu.test_dispatch import called, check, transposed
-from tests.kernels.running import HOST, UNIT, assert_as_exact, random, run
-from tests.kernels.stand_in import PAIRED, WIDENED
+from tests.kernels.running import CPU, HOST, assert_as_exact, random, run
 
 torch = pytest.importorskip("torch")
 
 
-def agrees(batch: int, m: int, n: int, k: int, unit: VectorUnit = UNIT) -> None:
+def agrees(batch: int, m: int, n: int, k: int) -> None:
     x, columns = random(0, batch, m, k), random(1, batch, n, k)
-    ours = run(few_columns.few_columns_func(batch, m, n, k, unit), [x, columns], (batch, m, n))
+    ours = run(few_columns.few_columns_func(batch, m, n, k, CPU), [x, columns], (batch, m, n))
     tensors = [torch.from_numpy(each) for each in (x, columns)]
     theirs, exact = (torch.einsum("bmk,bnk->bmn", *(t.to(d) for t in tensors)) for d in (torch.float32, torch.float64))
     assert_as_exact(ours, theirs.numpy(), exact.numpy(), terms=float(np.sqrt(k)) * 3)
 
 
-@pytest.mark.parametrize("unit", [UNIT, WIDENED, PAIRED], ids=["float32", "widened", "paired"])
 @pytest.mark.parametrize("sizes", [(6, 200, 1, 256), (1, 1200, 4, 256), (1, 1, 1, 1), (3, 7, 2, 1031), (1, 5, 3, 64)])
-def test_sizes(sizes: tuple[int, int, int, int], unit: VectorUnit) -> None:
-    """Of float32 whatever the build is of."""
-    agrees(*sizes, unit=unit)
+def test_sizes(sizes: tuple[int, int, int, int]) -> None:
+    agrees(*sizes)
 
 
 @settings(max_examples=12, deadline=None)
@@ -44,7 +40,7 @@ def test_any_size(batch: int, m: int, n: int, k: int) -> None:
 
 
 def test_rows_known_only_at_run_time() -> None:
-    function = few_columns.few_columns_func(1, tirx.Var("m", "int64"), 2, 96, UNIT)
+    function = few_columns.few_columns_func(1, tirx.Var("m", "int64"), 2, 96, CPU)
     x, columns = random(0, 1, 37, 96), random(1, 1, 2, 96)
     ours = run(function, [x, columns], (1, 37, 2))
     np.testing.assert_allclose(ours[0], x[0].astype(np.float64) @ columns[0].T, atol=1e-5)
@@ -55,8 +51,8 @@ def test_rows_known_only_at_run_time() -> None:
     [(1, 256, True), (4, 256, True), (5, 256, False), (1, 8, False), (1, tirx.Var("k", "int64"), False)],
 )  # fmt: skip
 def test_where_it_fits(n: int, k: Any, found: bool) -> None:
-    assert few_columns.fits(n, k, UNIT) is found
-    assert not few_columns.fits(n, k, replace(UNIT, lanes=1))
+    assert few_columns.fits(n, k, CPU) is found
+    assert not few_columns.fits(n, k, replace(CPU, lanes=1))
 
 
 @pytest.mark.parametrize("turned", [True, False], ids=["[N, K]", "[K, N]"])

@@ -16,12 +16,12 @@ from tvm import tirx
 from sam3port.errors import UsageError
 from sam3port.kernels.cpu.products import gemm
 from sam3port.kernels.cpu.products.matmul import matmul_func
-from tests.kernels.running import UNIT, Array, assert_as_exact, compile_function, random, run
+from tests.kernels.running import IN_FLOAT32, Array, assert_as_exact, compile_function, random, run
 
 
 def linear(m: int, n: int, k: int) -> None:
     x, weight = random(m, m, k), random(n, n, k)
-    ours = run(gemm.linear_func(m, n, k, UNIT), [x, gemm.pack_weight(weight, UNIT)], (m, n))
+    ours = run(gemm.linear_func(m, n, k, IN_FLOAT32), [x, gemm.pack_weight(weight, IN_FLOAT32)], (m, n))
     exact = x.astype(np.float64) @ weight.astype(np.float64).T
     assert_as_exact(ours, x @ weight.T, exact, terms=float((np.abs(x) @ np.abs(weight.T)).max()))
 
@@ -56,7 +56,7 @@ def test_long_sums_are_as_exact_as_blas() -> None:
     torch = pytest.importorskip("torch")
     m, n, k = 48, 64, 4736
     x, weight = random(0, m, k), random(1, n, k)
-    ours = run(gemm.linear_func(m, n, k, UNIT), [x, gemm.pack_weight(weight, UNIT)], (m, n))
+    ours = run(gemm.linear_func(m, n, k, IN_FLOAT32), [x, gemm.pack_weight(weight, IN_FLOAT32)], (m, n))
     theirs = (torch.from_numpy(x) @ torch.from_numpy(weight).T).numpy()
     assert_as_exact(ours, theirs, x.astype(np.float64) @ weight.astype(np.float64).T)
 
@@ -65,8 +65,8 @@ def test_long_sums_are_as_exact_as_blas() -> None:
 @pytest.mark.parametrize(("n", "k"), [(64, 32), (1, 3), (130, 17)])
 def test_packing_on_the_host_and_by_kernel_agree(n: int, k: int, transposed: bool) -> None:
     weight = random(0, n, k)
-    host = gemm.pack_weight(weight, UNIT)
-    function = gemm.pack_weight_func(n, k, UNIT, transposed=transposed)
+    host = gemm.pack_weight(weight, IN_FLOAT32)
+    function = gemm.pack_weight_func(n, k, IN_FLOAT32, transposed=transposed)
     np.testing.assert_array_equal(run(function, [weight.T if transposed else weight], host.shape), host)
 
 
@@ -108,20 +108,22 @@ def test_epilogues(steps: tuple[str, ...], m: int, n: int, k: int) -> None:
                 value = value * next(remaining)
         return value
 
-    ours = run(gemm.linear_func(m, n, k, UNIT, steps), [x, gemm.pack_weight(weight, UNIT), *operands], (m, n))
+    ours = run(
+        gemm.linear_func(m, n, k, IN_FLOAT32, steps), [x, gemm.pack_weight(weight, IN_FLOAT32), *operands], (m, n)
+    )
     assert_as_exact(ours, reference(np.float32), reference(np.float64))
 
 
 def test_unknown_step() -> None:
     with pytest.raises(UsageError, match="add_nothing"):
-        gemm.linear_func(4, 4, 4, UNIT, ("add_nothing",))
+        gemm.linear_func(4, 4, 4, IN_FLOAT32, ("add_nothing",))
 
 
 def test_unknown_number_of_rows() -> None:
     n, k = 70, 33
     weight = random(1, n, k)
-    kernel = compile_function(gemm.linear_func(tirx.Var("m", "int64"), n, k, UNIT, ("add_vector",)))
-    bias, packed = random(2, n), tvm.runtime.tensor(gemm.pack_weight(weight, UNIT))
+    kernel = compile_function(gemm.linear_func(tirx.Var("m", "int64"), n, k, IN_FLOAT32, ("add_vector",)))
+    bias, packed = random(2, n), tvm.runtime.tensor(gemm.pack_weight(weight, IN_FLOAT32))
     for m in (1, 5, 96, 211):
         x = random(m, m, k)
         out = tvm.runtime.tensor(np.full((m, n), np.nan, dtype=np.float32))
@@ -133,7 +135,7 @@ def test_unknown_number_of_rows() -> None:
 def test_nan_and_infinity_come_through() -> None:
     x, weight = random(0, 7, 20), random(1, 30, 20)
     x[2, 3], x[5, 0] = np.nan, np.inf
-    ours = run(gemm.linear_func(7, 30, 20, UNIT, ("relu",)), [x, gemm.pack_weight(weight, UNIT)], (7, 30))
+    ours = run(gemm.linear_func(7, 30, 20, IN_FLOAT32, ("relu",)), [x, gemm.pack_weight(weight, IN_FLOAT32)], (7, 30))
     assert np.isnan(ours[2]).all() and not np.isnan(ours[[0, 1, 3, 4, 5, 6]]).any()
     assert np.isin(ours[5], [0, np.inf]).all()
 
@@ -143,7 +145,7 @@ def test_nan_and_infinity_come_through() -> None:
 def test_batched_matmul(batch: int, m: int, n: int, k: int, transpose_b: bool) -> None:
     a, b = random(0, batch, m, k), random(1, batch, *((n, k) if transpose_b else (k, n)))
     right = b.transpose(0, 2, 1) if transpose_b else b
-    function: Any = matmul_func(batch, m, n, k, UNIT, transpose_b=transpose_b)
+    function: Any = matmul_func(batch, m, n, k, IN_FLOAT32, transpose_b=transpose_b)
     ours = run(function, [a, b], (batch, m, n))
     exact = a.astype(np.float64) @ right.astype(np.float64)
     assert_as_exact(ours, a @ right, exact, terms=float((np.abs(a) @ np.abs(right)).max()))

@@ -14,7 +14,7 @@ from tvm.relax import op
 
 from sam3port.kernels.cpu.products.narrow_mlp import fits, narrow_mlp_func
 from tests.kernels.cpu.test_dispatch import called, check, module
-from tests.kernels.running import UNIT, Array, assert_as_exact, compile_function, random, run
+from tests.kernels.running import CPU, Array, assert_as_exact, compile_function, random, run
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
@@ -33,7 +33,7 @@ def reference(given: list[Array], dtype: type) -> Array:
 
 def check_kernel(rows: int, inputs: int, hidden: int, results: int) -> None:
     given = arrays(rows, inputs, hidden, results)
-    function = narrow_mlp_func(rows, inputs, hidden, results, UNIT, ("add_vector", "relu"), ("add_vector",))
+    function = narrow_mlp_func(rows, inputs, hidden, results, CPU, ("add_vector", "relu"), ("add_vector",))
     ours = run(function, given, (rows, results))
     terms = float(reference([np.abs(array) for array in given], np.float64).max())
     assert_as_exact(ours, reference(given, np.float32), reference(given, np.float64), terms=terms)
@@ -54,7 +54,7 @@ def test_any_size(rows: int, inputs: int, hidden: int, results: int) -> None:
 
 
 def test_an_unknown_number_of_rows() -> None:
-    function = narrow_mlp_func(tirx.Var("m", "int64"), 2, 70, 8, UNIT, ("add_vector", "relu"), ("add_vector",))
+    function = narrow_mlp_func(tirx.Var("m", "int64"), 2, 70, 8, CPU, ("add_vector", "relu"), ("add_vector",))
     kernel = compile_function(function)
     for rows in (1, 16, 333):
         given = arrays(rows, 2, 70, 8)
@@ -64,12 +64,12 @@ def test_an_unknown_number_of_rows() -> None:
 
 
 def test_what_it_is_for() -> None:
-    assert fits(14_400, 2, 256, 8, UNIT)
-    assert fits(tirx.Var("m", "int64"), 2, 256, 8, UNIT), "unknown is many"
-    assert not fits(14_400, 5, 256, 8, UNIT)
-    assert not fits(14_400, 2, 256, 17, UNIT)
-    assert not fits(14_400, 2, 16, 8, UNIT)
-    assert not fits(UNIT.lanes, 2, 256, 8, UNIT)
+    assert fits(14_400, 2, 256, 8, CPU)
+    assert fits(tirx.Var("m", "int64"), 2, 256, 8, CPU), "unknown is many"
+    assert not fits(14_400, 5, 256, 8, CPU)
+    assert not fits(14_400, 2, 256, 17, CPU)
+    assert not fits(14_400, 2, 16, 8, CPU)
+    assert not fits(CPU.lanes, 2, 256, 8, CPU)
 
 
 ROWS = (2, 90, 2)

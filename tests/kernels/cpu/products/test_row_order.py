@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sam3port.kernels.common.row_order import RowOrder, row_order
 from sam3port.kernels.cpu.products.gemm import linear_func, pack_weight
 from sam3port.kernels.cpu.scheduling.schedules import linear_schedule
-from tests.kernels.running import UNIT, random, run
+from tests.kernels.running import IN_FLOAT32, random, run
 
 DIMS = st.lists(st.integers(1, 4), min_size=1, max_size=5)
 
@@ -38,10 +38,12 @@ def test_features_stay_last() -> None:
 def test_products_read_and_write_in_an_order(rows: tuple[int, ...], halved: bool) -> None:
     m, n, k = int(np.prod(rows)), 512, 256
     order = RowOrder(rows, (0, 2, 1, 3))
-    assert bool(linear_schedule(m, n, k, UNIT).halvings) is halved
+    assert bool(linear_schedule(m, n, k, IN_FLOAT32).halvings) is halved
     x, weight, residual = random(0, m, k), random(1, n, k), random(2, m, n)
-    packed = pack_weight(weight, UNIT, linear_schedule(m, n, k, UNIT))
-    ours = run(linear_func(m, n, k, UNIT, ("add_tensor",), read=order, written=order), [x, packed, residual], (m, n))
+    packed = pack_weight(weight, IN_FLOAT32, linear_schedule(m, n, k, IN_FLOAT32))
+    ours = run(
+        linear_func(m, n, k, IN_FLOAT32, ("add_tensor",), read=order, written=order), [x, packed, residual], (m, n)
+    )
     moved = [order.source(row) for row in range(m)]
     exact = (x.astype(np.float64)[moved] @ weight.T)[moved] + residual
     np.testing.assert_allclose(ours, exact, atol=2e-4)

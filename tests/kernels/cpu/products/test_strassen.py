@@ -1,6 +1,6 @@
 """Seven products in place of eight, against numpy in float64. They cost digits: how many, is bounded here.
 
-What is halved, and how it is cut, does not depend on the registers: a unit with few of them is compiled ten times
+What is halved, and how it is cut, does not depend on the registers: a arithmetic with few of them is compiled ten times
 faster, and what this machine's own computes is compared at two sizes.
 """
 
@@ -13,27 +13,31 @@ from hypothesis import strategies as st
 from tvm.target import Target
 
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit, vector_unit
+from sam3port.kernels.cpu.formats.bfloat16 import WIDENED
+from sam3port.kernels.cpu.formats.cpu import Cpu, cpu_of
+from sam3port.kernels.cpu.formats.float32 import FLOAT32
+from sam3port.kernels.cpu.formats.format import Arithmetic
 from sam3port.kernels.cpu.products import gemm
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule, linear_schedule
+from sam3port.kernels.cpu.scheduling.tiles import tile_size
 from sam3port.kernels.cpu.workloads.workload import LinearWork
-from tests.kernels.running import UNIT, Array, assert_as_exact, compile_function, random, run
+from tests.kernels.running import CPU, IN_FLOAT32, Array, assert_as_exact, compile_function, random, run
 
 LOST = 3.0
 """Times numpy's error in float32."""
-SMALL = VectorUnit(lanes=4, registers=8, cores=2, unroll=1)
+SMALL = Arithmetic(Cpu(lanes=4, registers=8, cores=2, unroll=1), FLOAT32)
 """Tiles of 3 x 2 vectors."""
 
 
-def columns(unit: VectorUnit = SMALL) -> int:
+def columns(arithmetic: Arithmetic = SMALL) -> int:
     """Of a pair of panels."""
-    return 2 * unit.tile(None, None).vectors * unit.lanes
+    return 2 * tile_size(arithmetic.cpu, None, None).vectors * arithmetic.cpu.lanes
 
 
-def halved(unit: VectorUnit = SMALL, **sizes: int) -> ProductSchedule:
-    tile = unit.tile(None, None)
+def halved(arithmetic: Arithmetic = SMALL, **sizes: int) -> ProductSchedule:
+    tile = tile_size(arithmetic.cpu, None, None)
     values = {"block_rows": 432, **sizes}
-    return ProductSchedule(tile.rows, tile.vectors, tile.unroll, halvings=1, **values)
+    return ProductSchedule(tile.rows, tile.vectors, arithmetic.cpu.unroll, halvings=1, **values)
 
 
 def product(
@@ -42,11 +46,11 @@ def product(
     schedule: ProductSchedule,
     steps: Epilogue = (),
     *operands: Array,
-    unit: VectorUnit = SMALL,
+    arithmetic: Arithmetic = SMALL,
 ) -> Array:
     (m, k), n = x.shape, len(weight)
-    function = gemm.linear_func(m, n, k, unit, steps, schedule)
-    return run(function, [x, gemm.pack_weight(weight, unit, schedule), *operands], (m, n))
+    function = gemm.linear_func(m, n, k, arithmetic, steps, schedule)
+    return run(function, [x, gemm.pack_weight(weight, arithmetic, schedule), *operands], (m, n))
 
 
 def exact(x: Array, weight: Array) -> Array:
@@ -74,8 +78,8 @@ def test_shapes(m: int, pairs: int, k: int, sizes: dict[str, int]) -> None:
 
 @pytest.mark.parametrize(("m", "pairs", "k"), [(1152, 8, 256), (1031, 2, 520)])
 def test_shapes_with_the_registers_of_this_machine(m: int, pairs: int, k: int) -> None:
-    x, weight = random(0, m, k), random(1, pairs * columns(UNIT), k)
-    ours = product(x, weight, halved(UNIT), unit=UNIT)
+    x, weight = random(0, m, k), random(1, pairs * columns(IN_FLOAT32), k)
+    ours = product(x, weight, halved(IN_FLOAT32), arithmetic=IN_FLOAT32)
     assert_as_exact(ours, x @ weight.T, exact(x, weight), LOST, terms=float((np.abs(x) @ np.abs(weight.T)).max()))
 
 
@@ -90,14 +94,17 @@ def test_any_size_and_schedule(m: int, pairs: int, half: int, data: st.DataObjec
     assert_as_exact(ours, x @ weight.T, exact(x, weight), LOST, terms=float((np.abs(x) @ np.abs(weight.T)).max()))
 
 
-@pytest.mark.parametrize("unit", [VectorUnit(1, 16, 2), VectorUnit(4, 16, 2, 4), VectorUnit(16, 32, 2, 4)], ids=str)
-def test_registers_of_other_widths(unit: VectorUnit) -> None:
+@pytest.mark.parametrize("cpu", [Cpu(1, 16, 2), Cpu(4, 16, 2, 4), Cpu(16, 32, 2, 4)], ids=str)
+def test_registers_of_other_widths(cpu: Cpu) -> None:
     """LLVM makes of them what the machine has."""
-    tile = unit.tile(None, None)
-    schedule = ProductSchedule(tile.rows, tile.vectors, unit.unroll, 96, halvings=1)
-    m, n, k = 150, 2 * tile.vectors * unit.lanes, 300
+    arithmetic = Arithmetic(cpu, FLOAT32)
+    tile = tile_size(arithmetic.cpu, None, None)
+    schedule = ProductSchedule(tile.rows, tile.vectors, arithmetic.cpu.unroll, 96, halvings=1)
+    m, n, k = 150, 2 * tile.vectors * arithmetic.cpu.lanes, 300
     x, weight = random(0, m, k), random(1, n, k)
-    ours = run(gemm.linear_func(m, n, k, unit, (), schedule), [x, gemm.pack_weight(weight, unit, schedule)], (m, n))
+    ours = run(
+        gemm.linear_func(m, n, k, arithmetic, (), schedule), [x, gemm.pack_weight(weight, arithmetic, schedule)], (m, n)
+    )
     assert_as_exact(ours, x @ weight.T, exact(x, weight), LOST)
 
 
@@ -160,24 +167,24 @@ def test_what_is_not_finite_spoils_two_rows(bad: float) -> None:
     ],
 )
 def test_large_products_are_halved(m: int, n: int, k: int, halvings: int) -> None:
-    unit = vector_unit(Target({"kind": "llvm", "mcpu": "znver3", "num-cores": 2}))
-    schedule = LinearWork(m, n, k).default(unit)
+    cpu = cpu_of(Target({"kind": "llvm", "mcpu": "znver3", "num-cores": 2}))
+    schedule = LinearWork(m, n, k).default(cpu)
     assert schedule.halvings == halvings
-    assert schedule.problem(unit) is None
+    assert schedule.problem(cpu) is None
 
 
 def test_bfloat16_is_not_halved() -> None:
-    unit = vector_unit(Target({"kind": "llvm", "mcpu": "znver3", "num-cores": 2}), "bfloat16")
-    assert linear_schedule(5184, 3072, 1024, unit).halvings == 0
+    arithmetic = Arithmetic(cpu_of(Target({"kind": "llvm", "mcpu": "znver3", "num-cores": 2})), WIDENED)
+    assert linear_schedule(5184, 3072, 1024, arithmetic).halvings == 0
 
 
 def test_an_odd_number_of_panels_is_refused() -> None:
-    pair = columns(UNIT)
-    assert LinearWork(5184, pair, 1024).problem(halved(UNIT), UNIT) is None
-    assert LinearWork(5184, 3 * pair // 2, 1024).problem(halved(UNIT), UNIT) == "this product cannot be halved"
+    pair = columns(IN_FLOAT32)
+    assert LinearWork(5184, pair, 1024).problem(halved(IN_FLOAT32), CPU) is None
+    assert LinearWork(5184, 3 * pair // 2, 1024).problem(halved(IN_FLOAT32), CPU) == "this product cannot be halved"
 
 
 def test_kernel_says_so() -> None:
-    kernel = gemm.linear_func(5184, 2048, 1024, UNIT)
+    kernel = gemm.linear_func(5184, 2048, 1024, IN_FLOAT32)
     assert "seven products of eight" in str(kernel.attrs["sam3port.schedule"])
     compile_function(kernel)

@@ -15,7 +15,7 @@ from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_fu
 from sam3port.kernels.cpu.convolutions import convolution
 from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec
 from sam3port.kernels.cpu.convolutions.transposed_convolution import transposed_convolution_func
-from sam3port.kernels.cpu.formats.vector_unit import VectorUnit, vector_unit
+from sam3port.kernels.cpu.formats.cpu import Cpu, cpu_of
 from sam3port.kernels.cpu.products import gemm
 from sam3port.kernels.cpu.products.matmul import matmul_func
 from sam3port.kernels.cpu.scheduling.schedules import AttentionSchedule, ProductSchedule
@@ -27,7 +27,7 @@ from sam3port.kernels.cpu.workloads.workload import (
     TransposedConvolutionWork,
     Workload,
 )
-from tests.kernels.running import UNIT, Array, assert_as_exact, random, run
+from tests.kernels.running import CPU, IN_FLOAT32, Array, assert_as_exact, random, run
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional
@@ -44,18 +44,18 @@ WORKLOADS: tuple[Workload, ...] = (
 )
 
 
-def unit_of(cpu: str) -> VectorUnit:
-    return vector_unit(Target({"kind": "llvm", "mcpu": cpu, "mtriple": "x86_64-linux-gnu", "num-cores": 2}))
+def cpu_named(cpu: str) -> Cpu:
+    return cpu_of(Target({"kind": "llvm", "mcpu": cpu, "mtriple": "x86_64-linux-gnu", "num-cores": 2}))
 
 
 @pytest.mark.parametrize("cpu", CPUS)
 @pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.key.split()[0])
 def test_everything_in_a_space_fits_and_the_default_is_in_it(cpu: str, workload: Workload) -> None:
-    unit = unit_of(cpu)
-    default, *others = workload.schedules(unit)
-    assert default == workload.default(unit)
+    machine = cpu_named(cpu)
+    default, *others = workload.schedules(machine)
+    assert default == workload.default(machine)
     assert others and len({default, *others}) == len(others) + 1
-    assert [each for each in (default, *others) if workload.problem(each, unit)] == []
+    assert [each for each in (default, *others) if workload.problem(each, machine)] == []
 
 
 def test_equal_work_has_an_equal_key_and_other_work_another() -> None:
@@ -87,9 +87,9 @@ FITS = ProductSchedule(6, 2, 4, 96)
     ],
 )
 def test_a_product_that_does_not_fit_is_refused(changes: dict[str, int], problem: str) -> None:
-    unit = unit_of("znver3")
-    assert FITS.problem(unit) is None
-    assert problem in (replace(FITS, **changes).problem(unit) or "")
+    cpu = cpu_named("znver3")
+    assert FITS.problem(cpu) is None
+    assert problem in (replace(FITS, **changes).problem(cpu) or "")
 
 
 @pytest.mark.parametrize(
@@ -104,19 +104,19 @@ def test_a_product_that_does_not_fit_is_refused(changes: dict[str, int], problem
     ],
 )
 def test_an_attention_that_does_not_fit_is_refused(changes: dict[str, int], problem: str) -> None:
-    fits, unit = AttentionSchedule(6, 2, 2, 4, 96, 256), unit_of("znver3")
-    assert fits.problem(unit, 64, 64) is None
-    assert problem in (replace(fits, **changes).problem(unit, 64, 64) or "")
+    fits, cpu = AttentionSchedule(6, 2, 2, 4, 96, 256), cpu_named("znver3")
+    assert fits.problem(cpu, 64, 64) is None
+    assert problem in (replace(fits, **changes).problem(cpu, 64, 64) or "")
 
 
 def test_the_other_kind_of_schedule_is_refused() -> None:
-    assert WORKLOADS[0].problem(AttentionSchedule(6, 2, 2, 4, 96, 256), UNIT)
-    assert WORKLOADS[-1].problem(FITS, UNIT)
-    assert WORKLOADS[2].problem(replace(FITS, halvings=1), UNIT)
+    assert WORKLOADS[0].problem(AttentionSchedule(6, 2, 2, 4, 96, 256), CPU)
+    assert WORKLOADS[-1].problem(FITS, CPU)
+    assert WORKLOADS[2].problem(replace(FITS, halvings=1), CPU)
 
 
 def schedules(workload: Workload) -> Any:
-    return st.sampled_from(workload.schedules(UNIT))
+    return st.sampled_from(workload.schedules(CPU))
 
 
 def chosen(data: st.DataObject, workload: Workload) -> Any:
@@ -128,10 +128,10 @@ def chosen(data: st.DataObject, workload: Workload) -> Any:
 def test_linear(m: int, n: int, k: int, data: st.DataObject) -> None:
     schedule = chosen(data, LinearWork(m, n, k))
     x, weight = random(m, m, k), random(n, n, k)
-    packed = gemm.pack_weight(weight, UNIT, schedule)
-    made = run(gemm.pack_weight_func(n, k, UNIT, schedule=schedule), [weight], packed.shape)
+    packed = gemm.pack_weight(weight, IN_FLOAT32, schedule)
+    made = run(gemm.pack_weight_func(n, k, IN_FLOAT32, schedule=schedule), [weight], packed.shape)
     np.testing.assert_array_equal(made, packed)
-    ours = run(gemm.linear_func(m, n, k, UNIT, schedule=schedule), [x, packed], (m, n))
+    ours = run(gemm.linear_func(m, n, k, IN_FLOAT32, schedule=schedule), [x, packed], (m, n))
     exact = x.astype(np.float64) @ weight.astype(np.float64).T
     assert_as_exact(ours, x @ weight.T, exact, terms=float((np.abs(x) @ np.abs(weight.T)).max()))
 
@@ -142,7 +142,7 @@ def test_matmul(m: int, n: int, k: int, turned: bool, data: st.DataObject) -> No
     schedule = chosen(data, MatmulWork(2, m, n, k, turned))
     a, b = random(0, 2, m, k), random(1, 2, *((n, k) if turned else (k, n)))
     right = b.transpose(0, 2, 1) if turned else b
-    ours = run(matmul_func(2, m, n, k, UNIT, transpose_b=turned, schedule=schedule), [a, b], (2, m, n))
+    ours = run(matmul_func(2, m, n, k, IN_FLOAT32, transpose_b=turned, schedule=schedule), [a, b], (2, m, n))
     exact = a.astype(np.float64) @ right.astype(np.float64)
     assert_as_exact(ours, a @ right, exact, terms=float((np.abs(a) @ np.abs(right)).max()))
 
@@ -153,10 +153,10 @@ def test_convolution(channels: int, features: int, size: int, data: st.DataObjec
     spec = ConvolutionSpec(1, channels, size, size + 3, features, (3, 3), padding=(1, 1, 1, 1))
     schedule = chosen(data, ConvolutionWork(spec))
     x, weight = random(0, 1, channels, size, size + 3), random(1, features, channels, 3, 3)
-    packed = convolution.pack_convolution(weight, UNIT, schedule)
-    function = convolution.pack_convolution_func(features, channels, (3, 3), UNIT, schedule)
+    packed = convolution.pack_convolution(weight, IN_FLOAT32, schedule)
+    function = convolution.pack_convolution_func(features, channels, (3, 3), IN_FLOAT32, schedule)
     np.testing.assert_array_equal(run(function, [weight], packed.shape), packed)
-    function = convolution.convolution_func(spec, UNIT, schedule=schedule)
+    function = convolution.convolution_func(spec, IN_FLOAT32, schedule=schedule)
     ours = run(function, [x, packed], (1, features, spec.pixels))
 
     def reference(dtype: Any, weight: Array = weight) -> Array:
@@ -171,10 +171,12 @@ def test_convolution(channels: int, features: int, size: int, data: st.DataObjec
 def test_transposed_convolution(channels: int, features: int, size: int, data: st.DataObject) -> None:
     schedule = chosen(data, TransposedConvolutionWork(1, channels, (size, size + 1), features, (2, 2)))
     x, weight = random(0, 1, channels, size, size + 1), random(1, channels, features, 2, 2)
-    packed = convolution.pack_transposed(weight, UNIT, schedule)
-    function = convolution.pack_transposed_func(channels, features, (2, 2), UNIT, schedule)
+    packed = convolution.pack_transposed(weight, IN_FLOAT32, schedule)
+    function = convolution.pack_transposed_func(channels, features, (2, 2), IN_FLOAT32, schedule)
     np.testing.assert_array_equal(run(function, [weight], packed.shape), packed)
-    function = transposed_convolution_func(1, channels, (size, size + 1), features, (2, 2), UNIT, schedule=schedule)
+    function = transposed_convolution_func(
+        1, channels, (size, size + 1), features, (2, 2), IN_FLOAT32, schedule=schedule
+    )
     ours = run(function, [x.reshape(1, channels, -1), packed], (1, features, size * 2, size * 2 + 2))
 
     def reference(dtype: Any) -> Array:
@@ -190,7 +192,7 @@ def test_attention(queries: int, keys: int, features: int, data: st.DataObject) 
     spec = AttentionSpec(1, 2, queries, keys, features, features, scale=features**-0.5)
     schedule = chosen(data, AttentionWork(spec))
     q, k, v = (random(seed, 1, 2, length, features) for seed, length in enumerate((queries, keys, keys)))
-    ours = run(attention_func(spec, UNIT, schedule), [q, k, v], q.shape)
+    ours = run(attention_func(spec, IN_FLOAT32, schedule), [q, k, v], q.shape)
 
     def reference(dtype: Any) -> Array:
         q_, k_, v_ = (torch.from_numpy(each).to(dtype) for each in (q, k, v))

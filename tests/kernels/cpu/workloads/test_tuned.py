@@ -18,7 +18,7 @@ from sam3port.kernels.cpu.scheduling.schedules import Schedule
 from sam3port.kernels.cpu.workloads.tuned import TUNED, TunedSchedules, schedule_of
 from sam3port.kernels.cpu.workloads.workload import LinearWork, Workload
 from tests.compiled import compiled
-from tests.kernels.running import HOST, UNIT
+from tests.kernels.running import CPU, HOST
 
 pytest.importorskip("torch")
 
@@ -27,7 +27,7 @@ from tests.kernels.cpu.test_pipeline import Block, compare, imported
 
 def another(workload: Workload) -> Schedule:
     """One that differs from the default in as much as possible, the packed weight's layout included."""
-    default, *others = workload.schedules(UNIT)
+    default, *others = workload.schedules(CPU)
 
     def differing(schedule: Schedule) -> int:
         usual = dataclasses.asdict(default)
@@ -84,11 +84,11 @@ def test_nothing_is_marked_without_records(block: Any) -> None:
 )
 def test_a_schedule_that_does_not_fit_is_not_used(sizes: dict[str, int]) -> None:
     work = LinearWork(30, 40, 50)
-    assert TunedSchedules({work.key: sizes}).find(work, UNIT) is None
+    assert TunedSchedules({work.key: sizes}).find(work, CPU) is None
 
 
 def test_a_schedule_is_what_its_fields_say() -> None:
-    schedule = LinearWork(30, 40, 50).default(UNIT)
+    schedule = LinearWork(30, 40, 50).default(CPU)
     assert schedule_of(dataclasses.asdict(schedule)) == schedule
 
 
@@ -110,13 +110,13 @@ def digests(work: Workload) -> set[str]:
     """Of the kernel with the usual schedule, if it has products with a weight: attention rounds only on some CPUs."""
     if not isinstance(work, LinearWork):
         return set()
-    return {name_of("kernel", work.function(UNIT, work.default(UNIT)).without_attr("global_symbol"))}
+    return {name_of("kernel", work.function(CPU, work.default(CPU)).without_attr("global_symbol"))}
 
 
 def test_records_of_float32_serve_where_there_are_none_of_the_type() -> None:
     exact, rounded = LinearWork(300, 40, 50), LinearWork(300, 40, 50, dtype="bfloat16")
-    default = dataclasses.asdict(exact.default(UNIT))
+    default = dataclasses.asdict(exact.default(CPU))
     other = {**default, "unroll": 2}
-    assert TunedSchedules({exact.key: default}).find(rounded, UNIT) == schedule_of(default)
-    assert TunedSchedules({exact.key: default, rounded.key: other}).find(rounded, UNIT) == schedule_of(other)
-    assert TunedSchedules({rounded.key: other}).find(exact, UNIT) is None
+    assert TunedSchedules({exact.key: default}).find(rounded, CPU) == schedule_of(default)
+    assert TunedSchedules({exact.key: default, rounded.key: other}).find(rounded, CPU) == schedule_of(other)
+    assert TunedSchedules({rounded.key: other}).find(exact, CPU) is None
