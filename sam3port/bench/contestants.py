@@ -9,6 +9,7 @@ from typing import Final
 
 from sam3port.errors import UsageError
 from sam3port.machine.packages import remedy
+from sam3port.verify.precision import PRECISIONS
 
 EXTRA: Final = remedy("bench")
 
@@ -51,9 +52,7 @@ _PACKAGES: Final = {
 
 def cannot(contestant: Contestant, dtype: str) -> str | None:
     """Why it cannot compute in that type, None if it can as far as is known before it is opened."""
-    if contestant is Contestant.ONNXRUNTIME and dtype == "bfloat16":
-        return "ONNX Runtime computes in float32 on CPUs: it has no kernels for bfloat16 there, but for a mode of ARM's"
-    return None
+    return PRECISIONS[dtype].cannot.get(contestant)
 
 
 def missing_packages(contestant: Contestant) -> list[str]:

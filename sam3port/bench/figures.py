@@ -12,6 +12,7 @@ import numpy as np
 
 from sam3port.bench.contestants import Contestant
 from sam3port.verify.metrics import difference
+from sam3port.verify.precision import BFLOAT16
 
 NO_INSTRUCTION: Final = "this CPU has no instruction that multiplies bfloat16 faster than float32"
 _INFINITE: Final = "inf"
@@ -124,7 +125,7 @@ class Results:
 
     def limit(self, dtype: str) -> float | None:
         """What bounds products in that type. Without an instruction for bfloat16 they are float32's multiply-adds."""
-        return self.bfloat16_limit or self.fma_limit if dtype == "bfloat16" else self.fma_limit
+        return self.bfloat16_limit or self.fma_limit if dtype == BFLOAT16.name else self.fma_limit
 
     @property
     def read_limit(self) -> float | None:
@@ -165,14 +166,14 @@ class Results:
             [Row.from_json(row) for row in content["rows"]],
             [Absent(each["component"], Contestant(each["contestant"]), each["problem"]) for each in content["absent"]],
             measured(content["fma_limit_gflops"]["float32"]),
-            measured(content["fma_limit_gflops"]["bfloat16"]),
+            measured(content["fma_limit_gflops"][BFLOAT16.name]),
             measured(content["read_limit_gbytes"]),
         )
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "fma_limit_gflops": {"float32": self.fma_limit, "bfloat16": self.bfloat16_limit},
-            "fma_limit_absent": {} if self.bfloat16_limit or not self.fma_limit else {"bfloat16": NO_INSTRUCTION},
+            "fma_limit_gflops": {"float32": self.fma_limit, BFLOAT16.name: self.bfloat16_limit},
+            "fma_limit_absent": {} if self.bfloat16_limit or not self.fma_limit else {BFLOAT16.name: NO_INSTRUCTION},
             "read_limit_gbytes": self.read_limit,
             "rows": [row.as_json() for row in self.rows],
             "absent": [dataclasses.asdict(each) for each in self.absent],

@@ -11,11 +11,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from sam3port.verify import precision
+
 _ROUNDS: Final = 10_000_000
 _FLOATS: Final = 64 << 20
 """256 MiB, which no cache holds."""
-FLOAT32: Final = "float32"
-BFLOAT16: Final = "bfloat16"
+FLOAT32: Final = precision.FLOAT32.name
+BFLOAT16: Final = precision.BFLOAT16.name
 READ: Final = "read"
 
 

@@ -18,6 +18,7 @@ from sam3port.bench.run import BenchRun
 from sam3port.bench.table import COLUMNS, lines
 from sam3port.errors import UsageError
 from sam3port.placing import replacing
+from sam3port.verify.precision import BFLOAT16
 
 JSON: Final = "performance.json"
 MARKDOWN: Final = "PERFORMANCE.md"
@@ -117,7 +118,7 @@ def _made_by(run: BenchRun) -> str:
         f"{half:.0f} GFLOP/s of bfloat16 multiply-adds" if half else "",
         f"{read:.1f} GB/s read from memory" if read else "",
     ]
-    absent = "" if half or run.about["dtype"] != "bfloat16" else f" For bfloat16 the first counts: {NO_INSTRUCTION}."
+    absent = "" if half or run.about["dtype"] != BFLOAT16.name else f" For bfloat16 the first counts: {NO_INSTRUCTION}."
     used = ", ".join(f"{name} {number}" for name, number in run.about["versions"].items())
     return (
         f"{', '.join(run.results.components())}: {run.about['machine']}, {used}; upstream sam3 at"

@@ -8,22 +8,24 @@ from sam3port.bench.child import Opened, serve
 from sam3port.bench.inputs import load
 from sam3port.errors import Sam3PortError
 from sam3port.verify.child import Outputs
+from sam3port.verify.precision import PRECISIONS
 
 
 def opened(request: dict[str, Any]) -> Opened:
     """A compiled model for one request at a time, with the precision that was asked for."""
     import openvino as ov
 
-    half = request["build"]["dtype"] == "bfloat16"
+    precision = PRECISIONS[request["build"]["dtype"]]
     core = ov.Core()
-    if half and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    wanted = precision.openvino_capability
+    if wanted and wanted not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         # It would take the hint and compute in float32.
-        raise Sam3PortError("OpenVINO has no bfloat16 on this CPU: it would compute in float32")
+        raise Sam3PortError(f"OpenVINO has no {precision.name} on this CPU: it would compute in float32")
     properties = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": request["threads"],
         "NUM_STREAMS": 1,
-        "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
+        "INFERENCE_PRECISION_HINT": precision.openvino,
     }
     compiled = core.compile_model(core.read_model(request["onnx"]), "CPU", properties)
     arrays = dict(zip(request["onnx_inputs"], load(request).values(), strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import warnings
 from pathlib import Path
@@ -12,6 +11,7 @@ from sam3port.bench.child import Opened, serve
 from sam3port.bench.contestants import Contestant
 from sam3port.bench.inputs import load
 from sam3port.verify.child import Outputs
+from sam3port.verify.precision import PRECISIONS
 
 if TYPE_CHECKING:
     import torch
@@ -42,11 +42,10 @@ def opened(request: dict[str, Any]) -> Opened:
         module = _upstream(build, request["component"])
     given = [torch.from_numpy(array) for array in load(request).values()]
     names = [spec.name for spec in build.component(request["component"]).outputs(build.sizes())]
-    half = build.dtype == "bfloat16"
 
     def work() -> Any:
         # What inductor may do is decided by the mode it first runs in.
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext():
+        with torch.no_grad(), PRECISIONS[build.dtype].upstream():
             return module(*given)
 
     def outputs(_work: str, results: Any) -> Outputs:

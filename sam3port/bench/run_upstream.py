@@ -5,7 +5,6 @@ With the patches without which it does not run here and no other, as `sam3port v
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import warnings
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from sam3port.bench.child import Opened, serve
 from sam3port.verify.child import Outputs
+from sam3port.verify.precision import PRECISIONS
 
 
 def opened(request: dict[str, Any]) -> Opened:
@@ -36,11 +36,8 @@ def opened(request: dict[str, Any]) -> Opened:
     model: Any = build_model(sizes, seed=build.seed, checkpoint=build.checkpoint, base=build.base)
     processor = Sam3Processor(model, resolution=sizes.image_size, device="cpu")
     asked = itertools.cycle(zip(request["texts"], request["thresholds"], strict=True))
-    half = build.dtype == "bfloat16"
+    mode = PRECISIONS[build.dtype].upstream
     seen: list[Any] = []
-
-    def mode() -> contextlib.AbstractContextManager[Any]:
-        return torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext()
 
     def image() -> Any:
         with torch.inference_mode(), mode():

@@ -28,6 +28,8 @@ _WIDER_PAYS: Final = 1.2
 _NARROWER_PAYS: Final = 0.9
 _DOT_PAYS: Final = 1.1
 """Ratios from which on a choice is made: neighbours on a shared machine move them by some percent."""
+FLOAT32, BFLOAT16, INT8 = KINDS = ("float32", "bfloat16", "int8")
+"""What is multiplied in the loops that are measured, in the order of the fields of `Rates`."""
 _MODULE: Final = "sam3port.targets.measure_rates"
 _TIME_LIMIT: Final = 120.0
 
@@ -85,13 +87,13 @@ class Rates:
         def of(name: str) -> dict[int, float]:
             return {int(bits): float(rate) for bits, rate in content.get(name, {}).items()}
 
-        return Rates(of("float32"), of("bfloat16"), of("int8"), str(content["source"]))
+        return Rates(of(FLOAT32), of(BFLOAT16), of(INT8), str(content["source"]))
 
     def described(self) -> str:
         """For people: ``float32 100 (256 bits), 209 (512); bfloat16 93 (512)``, in 10^9 operations a second."""
         parts = [
             f"{name} " + ", ".join(f"{rate:.0f} ({bits} bits)" for bits, rate in sorted(rates.items()))
-            for name, rates in (("float32", self.float32), ("bfloat16", self.bfloat16), ("int8", self.int8))
+            for name, rates in zip(KINDS, (self.float32, self.bfloat16, self.int8), strict=True)
             if rates
         ]
         return "; ".join(parts)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from sam3port.machine.rates import MEASURED, Rates
+from sam3port.machine.rates import BFLOAT16, FLOAT32, INT8, KINDS, MEASURED, Rates
 
 _ROUNDS: Final = 200_000
 """Of a loop: about a millisecond, shorter than a neighbour's turn on a shared core."""
@@ -40,10 +40,10 @@ def measured(target: Any) -> Rates:
     for _ in range(_TURNS):
         for key, run in loops.items():
             best[key] = max(best[key], run())
-    rates: dict[str, dict[int, float]] = {"float32": {}, "bfloat16": {}, "int8": {}}
+    rates: dict[str, dict[int, float]] = {kind: {} for kind in KINDS}
     for (kind, bits, _), rate in best.items():
         rates[kind][bits] = max(rates[kind].get(bits, 0.0), round(rate, 1))
-    return Rates(rates["float32"], rates["bfloat16"], rates["int8"], MEASURED)
+    return Rates(rates[FLOAT32], rates[BFLOAT16], rates[INT8], MEASURED)
 
 
 Loop = tuple[str, int, str]
@@ -58,17 +58,17 @@ def _loops(target: Any) -> list[Loop]:
 
     found: list[Loop] = []
     if has("neon"):
-        found.append(("float32", 128, ""))
-        found += [("bfloat16", 128, "bf16")] if has("bf16") else []
-        return found + ([("int8", 128, "dotprod")] if has("dotprod") else [])
+        found.append((FLOAT32, 128, ""))
+        found += [(BFLOAT16, 128, "bf16")] if has("bf16") else []
+        return found + ([(INT8, 128, "dotprod")] if has("dotprod") else [])
     if has("avx"):
-        found.append(("float32", 256, ""))
+        found.append((FLOAT32, 256, ""))
     if has("avxvnni") or has("avx512vnni", "avx512vl"):
-        found.append(("int8", 256, "avxvnni" if has("avxvnni") else "avx512vnni"))
+        found.append((INT8, 256, "avxvnni" if has("avxvnni") else "avx512vnni"))
     if has("avx512f"):
-        found.append(("float32", 512, ""))
-        found += [("bfloat16", bits, "avx512bf16") for bits in (256, 512) if has("avx512bf16")]
-        found += [("int8", 512, "avx512vnni")] if has("avx512vnni") else []
+        found.append((FLOAT32, 512, ""))
+        found += [(BFLOAT16, bits, "avx512bf16") for bits in (256, 512) if has("avx512bf16")]
+        found += [(INT8, 512, "avx512vnni")] if has("avx512vnni") else []
     return found
 
 
@@ -79,10 +79,10 @@ def _prepared(target: Any, kind: str, bits: int, feature: str) -> Callable[[], f
     from sam3port.kernels.cpu.formats.register_loops import SUMS, multiply_add, multiply_add_bytes, multiply_add_pairs
 
     lanes = bits // 32
-    if kind == "float32":
+    if kind == FLOAT32:
         function, operations = multiply_add(1, lanes, _ROUNDS), 2
         seeds: Any = np.full((2, lanes), 0.5, np.float32)
-    elif kind == "bfloat16":
+    elif kind == BFLOAT16:
         function, operations = multiply_add_pairs(1, lanes, _ROUNDS, feature), 4
         seeds = np.full((2, lanes), 0x3F003F00, np.uint32)  # 0.5 twice
     else:
@@ -91,7 +91,7 @@ def _prepared(target: Any, kind: str, bits: int, feature: str) -> Callable[[], f
     module = tvm.IRModule({"kernel": function.with_attr("global_symbol", "kernel")})
     kernel = tvm.compile(module, target=_as_wide(target, bits))["kernel"]
     given = tvm.runtime.tensor(seeds)
-    sums = tvm.runtime.empty((1, SUMS * lanes), "int32" if kind == "int8" else "float32")
+    sums = tvm.runtime.empty((1, SUMS * lanes), "int32" if kind == INT8 else "float32")
     amount = operations * _ROUNDS * SUMS * lanes
 
     def run() -> float:

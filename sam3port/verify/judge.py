@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from sam3port.artifact.interface import TensorSpec
 from sam3port.components.component import Tolerance
 from sam3port.verify.metrics import Difference, OwnError, as_json, difference, incomparable, own_error, yardstick
+from sam3port.verify.precision import FLOAT32
 
-MAX_RATIO: Final = 4.0
+MAX_RATIO: Final = FLOAT32.max_ratio
 """The port's error against float64 may be at most this many times PyTorch float32's own."""
 
 Array = NDArray[np.generic]

@@ -9,17 +9,12 @@ import numpy as np
 
 from sam3port.artifact.interface import TensorSpec
 from sam3port.components.component import Tolerance
-from sam3port.verify.judge import MAX_RATIO as MAX_RATIO_OF_FLOAT32
 from sam3port.verify.judge import Array, Runs, Verdict, judge
 from sam3port.verify.metrics import Difference, OwnError, difference, yardstick
+from sam3port.verify.precision import BFLOAT16
 
-MAX_RATIO: Final = 1.5
-"""The port's error against float64 may be at most this many times that of upstream under PyTorch's autocast."""
-
-
-def max_ratio(dtype: str) -> float:
-    """Of what is computed in that type."""
-    return MAX_RATIO if dtype == "bfloat16" else MAX_RATIO_OF_FLOAT32
+MAX_RATIO: Final = BFLOAT16.max_ratio
+"""Of the port's error against float64 to that of upstream under PyTorch's autocast."""
 
 
 def judge_bfloat16(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sam3port.placing import replacing
-from sam3port.verify.judge_bfloat16 import max_ratio
+from sam3port.verify.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,16 +34,15 @@ def plot(proof: Proof, file: Path) -> None:
     groups = worst_by_output(proof)
     height = 1.5 + 0.24 * max(len(groups), 1)
     figure, (ratios, shares) = plt.subplots(1, 2, sharey=True, figsize=(11, height), layout="constrained")
-    most, half = max_ratio(proof.build.dtype), proof.build.dtype == "bfloat16"
+    precision = PRECISIONS[proof.build.dtype]
+    most = precision.max_ratio
     _panel(ratios, groups, lambda v: v.ratio, most, 0.0)
     ratios.set_xlim(-0.15, most * 1.25)
-    whose = "that of PyTorch's bfloat16 autocast" if half else "PyTorch float32's own"
-    ratios.set_xlabel(f"error against float64 over {whose}", fontsize=9)
+    ratios.set_xlabel(f"error against float64 over {precision.yardstick}", fontsize=9)
     shares.set_xscale("log")
     _panel(shares, groups, lambda v: v.error.excess, 1.0, _FLOOR)
     shares.set_xlim(_FLOOR / 2, 10)
-    allowed = "autocast's own error" if half else "the tolerance"
-    shares.set_xlabel(f"error against PyTorch float32 over {allowed} (left edge: none)", fontsize=9)
+    shares.set_xlabel(f"error against PyTorch float32 over {precision.allowed} (left edge: none)", fontsize=9)
     ratios.set_yticks(range(len(groups)), [group[0].output for group in groups], fontsize=7)
     ratios.set_ylim(max(len(groups), 1) - 0.5, -0.5)
     _name_components(ratios, shares, groups)

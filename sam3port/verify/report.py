@@ -13,8 +13,8 @@ from typing import Any, Final
 from sam3port.placing import replacing
 from sam3port.upstream import pin
 from sam3port.verify.judge import STAGES, Verdict
-from sam3port.verify.judge_bfloat16 import max_ratio
 from sam3port.verify.plot import plot
+from sam3port.verify.precision import PRECISIONS
 from sam3port.verify.proof import Proof
 from sam3port.verify.runs import Run
 
@@ -46,7 +46,7 @@ def content(proof: Proof, command: str) -> dict[str, Any]:
         "upstream": pin.COMMIT,
         "build": build,
         "seeds": proof.seeds,
-        "max_ratio": max_ratio(proof.build.dtype),
+        "max_ratio": PRECISIONS[proof.build.dtype].max_ratio,
         "machine": f"{platform.system()} {platform.machine()}",
         "versions": {name: version(name) for name in packages},
         "runs": {
@@ -84,7 +84,7 @@ def markdown(proof: Proof, command: str) -> str:
     build = proof.build
     size = f" at {build.resolution} pixels" if build.resolution else ""
     weights = f"weights of {build.checkpoint.name}" if build.checkpoint else f"weights from seed {build.seed}"
-    half = build.dtype == "bfloat16"
+    precision = PRECISIONS[build.dtype]
     shortcomings = proof.shortcomings
     reference = proof.outcomes.get(Run.REFERENCE)
     patches = ", ".join(f"`{name}`" for name in reference.patches) if reference else ""
@@ -102,11 +102,10 @@ def markdown(proof: Proof, command: str) -> str:
         *_failed(shortcomings),
         "Of every output the worst over all its cases. *max abs*, *mean abs*, *max rel*: errors of the port against"
         " upstream's float32.",
-        "*within 1e-5*: the share of elements within rtol = atol = 1e-5. *of tolerance*: "
-        + ("the error over autocast's own." if half else "the error over what the component allows (up to 1 passes)."),
+        "*within 1e-5*: the share of elements within rtol = atol = 1e-5. *of tolerance*: " + precision.allowed_in_text,
         "*ratio*: the port's error against a float64 run of upstream over "
-        + ("that of upstream under PyTorch's bfloat16 autocast" if half else "PyTorch float32's own")
-        + f" (up to {max_ratio(proof.build.dtype):g} passes). *{'*, *'.join(STAGES)}*:",
+        + precision.yardstick_in_text
+        + f" (up to {precision.max_ratio:g} passes). *{'*, *'.join(STAGES)}*:",
         "the largest absolute error that each stage added: patched against unpatched PyTorch, the exported program"
         " against that, TVM against the exported program.",
         "",

@@ -15,6 +15,7 @@ from sam3port.patching.install import Installation, install
 from sam3port.patching.patch import Kind
 from sam3port.plugins import load_plugins, switched_off
 from sam3port.verify.child import Compute, Computing, Outputs
+from sam3port.verify.precision import PRECISIONS
 from sam3port.verify.runs import Run
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def main() -> None:
 
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    with torch.no_grad(), _precision(run):
+    with torch.no_grad(), _mode(run, build):
         if run is Run.EXPORTED:
             register_operators(installation)
             child.compute(lambda name: _outputs(build, name, _exported(Path(child.request["built"], name))))
@@ -113,13 +114,11 @@ def _outputs(build: BuildRequest, name: str, module: Callable[..., Any], double:
     return compute
 
 
-def _precision(run: Run) -> contextlib.AbstractContextManager[None]:
-    import torch
-
+def _mode(run: Run, build: BuildRequest) -> contextlib.AbstractContextManager[None]:
     from sam3port.verify.float64 import in_float64
 
     if run is Run.AUTOCAST:
-        return torch.autocast("cpu", torch.bfloat16)
+        return PRECISIONS[build.dtype].upstream()
     return in_float64() if run is Run.FLOAT64 else contextlib.nullcontext()
 
 

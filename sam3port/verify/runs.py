@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from sam3port.build.request import BuildRequest
 from sam3port.children.child import Child
 from sam3port.errors import Sam3PortError
+from sam3port.verify.precision import PRECISIONS
 
 
 class Run(StrEnum):
@@ -34,7 +35,7 @@ class Run(StrEnum):
 
 def runs_for(dtype: str) -> tuple[Run, ...]:
     """The runs of a proof of what is computed in ``dtype``."""
-    return tuple(run for run in Run if run is not Run.AUTOCAST or dtype == "bfloat16")
+    return tuple(run for run in Run if run is not Run.AUTOCAST or PRECISIONS[dtype].autocast)
 
 
 MODULES: Final = dict.fromkeys(Run, "sam3port.verify.run_torch") | {Run.COMPILED: "sam3port.verify.run_tvm"}

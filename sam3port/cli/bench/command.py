@@ -236,6 +236,7 @@ def _print(results: Results) -> None:
     from sam3port.bench.figures import NO_INSTRUCTION
     from sam3port.bench.table import COLUMNS, lines
     from sam3port.cli.console import output
+    from sam3port.verify.precision import BFLOAT16
 
     table = Table()
     for index, heading in enumerate(COLUMNS):
@@ -248,5 +249,5 @@ def _print(results: Results) -> None:
         console.print(f"float32 multiply-adds: at most {results.fma_limit:.0f} GFLOP/s", highlight=False)
     if results.bfloat16_limit:
         console.print(f"bfloat16 multiply-adds: at most {results.bfloat16_limit:.0f} GFLOP/s", highlight=False)
-    elif any(row.dtype == "bfloat16" for row in results.rows):
+    elif any(row.dtype == BFLOAT16.name for row in results.rows):
         console.print(f"{NO_INSTRUCTION}: float32's limit counts", highlight=False)

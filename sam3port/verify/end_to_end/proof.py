@@ -19,6 +19,7 @@ from sam3port.verify.end_to_end.judge import MIN_MEAN_IOU, Verdict, judge, judge
 from sam3port.verify.end_to_end.photographs import Photograph
 from sam3port.verify.end_to_end.prompts import Kind, Prompt, prompts, require
 from sam3port.verify.end_to_end.sides import MODULES, Side
+from sam3port.verify.precision import PRECISIONS
 from sam3port.verify.runs import Failure, Outcome, Processes, Unwatched, Watcher
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Proof:
         ]
         if not self.ious:
             lines.append("no mask was compared that is neither empty nor all of the picture")
-        elif self.build.dtype == "bfloat16":
+        elif PRECISIONS[self.build.dtype].autocast:
             lines += judge_bfloat16.shortcomings(self.verdicts, self.autocast)
         elif not self.mean_iou >= MIN_MEAN_IOU:
             lines.append(f"the mean IoU of {len(self.ious)} masks is {self.mean_iou:.5f}, {MIN_MEAN_IOU} is asked for")
@@ -120,12 +121,12 @@ def prove(
         asked = answered(Side.UPSTREAM)
         asked = {name: [with_threshold(folder, name, each) for each in own] for name, own in asked.items()}
         asked = answered(Side.ARTIFACT)
-        if build.dtype == "bfloat16":
+        if PRECISIONS[build.dtype].autocast:
             asked = answered(Side.AUTOCAST)
     except BaseException:
         processes.end()
         raise
-    half = build.dtype == "bfloat16"
+    half = PRECISIONS[build.dtype].autocast
     for photograph in photographs:
         for each in asked.get(photograph.name, []):
             proof.verdicts.append(_compare(folder, photograph, each, half=half))

@@ -6,7 +6,6 @@ interactive predictor, with the patches without which they do not run here and n
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from sam3port.verify.end_to_end.photographs import upright
 from sam3port.verify.end_to_end.prompts import Box, Kind, Prompt
 from sam3port.verify.end_to_end.sides import Side
 from sam3port.verify.end_to_end.threshold import Threshold, between
+from sam3port.verify.precision import FLOAT32, PRECISIONS
 
 
 def main() -> None:
@@ -37,8 +37,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     torch.manual_seed(0)
     processor = Processor(build)
-    half = child.request["run"] == Side.AUTOCAST
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext():
+    precision = PRECISIONS[build.dtype] if child.request["run"] == Side.AUTOCAST else FLOAT32
+    with torch.inference_mode(), precision.upstream():
         child.compute(lambda name: processor.ready(Path(child.request["photographs"][name])))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from sam3port.verify.precision import PRECISIONS
+
 
 class Side(StrEnum):
     """Who answers."""
@@ -24,4 +26,4 @@ MODULES: Final = {
 
 def sides_for(dtype: str) -> tuple[Side, ...]:
     """The sides of a proof of what is computed in ``dtype``."""
-    return tuple(side for side in Side if side is not Side.AUTOCAST or dtype == "bfloat16")
+    return tuple(side for side in Side if side is not Side.AUTOCAST or PRECISIONS[dtype].autocast)
