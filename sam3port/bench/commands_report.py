@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from sam3port.bench.commands import STAGES, CommandRow
 from sam3port.placing import replacing
+from sam3port.verify.compact import compact
 
 HEADINGS: Final = ("command", "picture", "objects", "seconds", "CPU s", "start", *STAGES, "peak")
 _COLOURS: Final = ("#b0b0b0", "#1f6fb4", "#c8102e", "#e98a15", "#6b8e23", "#8e5ea2", "#40a0a0")
@@ -33,7 +33,7 @@ def write_report(rows: Sequence[CommandRow], about: Mapping[str, Any], folder: P
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / name for name in ("COMMANDS.md", "commands.json", "commands.png")]
     content = {**about, "rows": [row.as_json() for row in rows]}
-    for file, text in zip(files, (_page(rows, about), json.dumps(content, indent=1) + "\n"), strict=False):
+    for file, text in zip(files, (_page(rows, about), compact(content)), strict=False):
         with replacing(file) as stream:
             stream.write(text.encode())
     _plot(rows, str(about["preset"]), files[2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -63,13 +64,11 @@ class Row:
             "contestant": str(self.contestant),
             "dtype": self.dtype,
             "runs": len(self.seconds),
-            "seconds": list(self.seconds),
+            "seconds": sorted([each, count] for each, count in Counter(map(_rounded, self.seconds)).items()),
             "median_s": self.median_s,
-            "mean_s": float(np.mean(self.seconds)),
             "least_s": min(self.seconds),
             "p95_s": self.percentile(95),
             "p99_s": self.percentile(99),
-            "runs_per_s": 1 / self.median_s,
             "gflops": self.gflops,
             "flops": self.flops,
             "bytes_moved": self.bytes_moved,
@@ -86,9 +85,15 @@ class Row:
             KeyError, TypeError, ValueError: it is no such row.
         """
         given = {each.name: content[each.name] for each in dataclasses.fields(Row)}
+        seconds = tuple(float(each) for each, count in given["seconds"] for _ in range(count))
         if (error := given["max_abs_error"]) is not None:
             given["max_abs_error"] = float(error)
-        return Row(**{**given, "contestant": Contestant(given["contestant"]), "seconds": tuple(given["seconds"])})
+        return Row(**{**given, "contestant": Contestant(given["contestant"]), "seconds": seconds})
+
+
+def _rounded(seconds: float) -> float:
+    """To three digits: a small component runs thousands of times, and few of them differ by more."""
+    return float(f"{seconds:.3g}")
 
 
 @dataclass(frozen=True, slots=True)

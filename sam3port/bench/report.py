@@ -18,6 +18,7 @@ from sam3port.bench.run import BenchRun
 from sam3port.bench.table import COLUMNS, lines
 from sam3port.errors import UsageError
 from sam3port.placing import replacing
+from sam3port.verify.compact import compact
 from sam3port.verify.precision import BFLOAT16
 
 JSON: Final = "performance.json"
@@ -62,7 +63,7 @@ def write_report(runs: Sequence[BenchRun], order: Sequence[str], folder: Path) -
     folder.mkdir(parents=True, exist_ok=True)
     tables = _tables(runs, order)
     texts = {
-        JSON: json.dumps({"runs": [run.as_json() for run in runs]}, indent=1) + "\n",
+        JSON: compact({"runs": [run.as_json() for run in runs]}),
         MARKDOWN: markdown(runs, tables),
     }
     for name, text in texts.items():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sam3port.artifact.interface import TensorSpec
 from sam3port.components.component import Tolerance
-from sam3port.verify.metrics import Difference, OwnError, as_json, difference, incomparable, own_error, yardstick
+from sam3port.verify.metrics import Difference, OwnError, difference, incomparable, own_error, yardstick
 from sam3port.verify.precision import FLOAT32
 
 MAX_RATIO: Final = FLOAT32.max_ratio
@@ -65,21 +65,6 @@ class Verdict:
         added = ", ".join(f"{stage} {error:.1e}" for stage, error in self.stages.items())
         pinned = f"; most of it came in at the stage {self.stage} ({added})" if self.stages else ""
         return f"{self.component}, {self.case}, {self.output}: {'; '.join(self.problems)}{pinned}"
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "component": self.component,
-            "case": self.case,
-            "output": self.output,
-            "passed": self.passed,
-            "problems": list(self.problems),
-            "own_error": self.own,
-            "ratio_to_float64": self.ratio,
-            "stages": self.stages,
-            "rtol": self.tolerance.rtol,
-            "atol": self.tolerance.atol,
-            **as_json(self.error),
-        }
 
 
 def own(reference: Array, float64: Array) -> OwnError | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,18 +171,3 @@ def _largest(exact: Array) -> float:
         values = np.abs(flat[first : first + _BLOCK].astype(np.float64))
         largest = max(largest, float(np.where(np.isfinite(values), values, 0.0).max()))
     return largest
-
-
-def as_json(difference: Difference) -> dict[str, Any]:
-    """A dictionary that JSON can hold."""
-    return {
-        "max_absolute": difference.max_absolute,
-        "mean_absolute": difference.mean_absolute,
-        "root_mean_square": difference.root_mean_square,
-        "max_relative": difference.max_relative,
-        "share_within_1e-5": difference.strict_share,
-        "excess": difference.excess,
-        "worst": list(difference.worst),
-        "found": difference.found,
-        "expected": difference.expected,
-    }

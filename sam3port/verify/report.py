@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 from sam3port.placing import replacing
 from sam3port.upstream import pin
+from sam3port.verify.compact import compact
 from sam3port.verify.judge import STAGES, Verdict
 from sam3port.verify.plot import plot
 from sam3port.verify.precision import PRECISIONS
@@ -26,7 +27,7 @@ PLOT: Final = "verification_errors.png"
 def write_report(proof: Proof, folder: Path, command: str) -> list[Path]:
     """Writes the three files, each whole or not at all. ``command`` is what made them."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {JSON: json.dumps(content(proof, command), indent=1) + "\n", MARKDOWN: markdown(proof, command)}
+    files = {JSON: compact(content(proof, command)), MARKDOWN: markdown(proof, command)}
     for name, text in files.items():
         with replacing(folder / name) as stream:
             stream.write(text.encode())
@@ -38,6 +39,7 @@ def content(proof: Proof, command: str) -> dict[str, Any]:
     """The report as JSON holds it."""
     packages = ("torch", "torchvision", "apache-tvm", "numpy", "sam3port")
     build = proof.build.as_json()
+    del build["tuned"], build["until"]  # schedules change how fast it is, and the last stage is the library
     for private in ("checkpoint", "base", "upstream"):
         build[private] = Path(build[private]).name if build[private] else None
     return {
@@ -58,17 +60,37 @@ def content(proof: Proof, command: str) -> dict[str, Any]:
             for run, outcome in proof.outcomes.items()
         },
         "failures": [dataclasses.asdict(failure) for failure in proof.failures],
-        "results": [_finite(verdict.as_json()) for verdict in proof.verdicts],
+        "comparisons": len(proof.verdicts),
+        "shortcomings": proof.shortcomings,
+        "outputs": [summary(group) for group in worst_by_output(proof)],
     }
 
 
-def _finite(value: Any) -> Any:
-    """JSON has no infinity: numbers that are not finite become words."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+def summary(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """One output over all its cases: the worst of everything, and the case that is worst by what decides."""
+    worst = max(verdicts, key=lambda each: (not each.passed, each.ratio, each.error.excess))
+    errors = [each.error for each in verdicts]
+    return {
+        "component": worst.component,
+        "output": worst.output,
+        "passed": all(each.passed for each in verdicts),
+        "cases": [each.case for each in verdicts],
+        "max_absolute": max(each.max_absolute for each in errors),
+        "mean_absolute": max(each.mean_absolute for each in errors),
+        "root_mean_square": max(each.root_mean_square for each in errors),
+        "max_relative": max(each.max_relative for each in errors),
+        "share_within_1e-5": min(each.strict_share for each in errors),
+        "own_error": max(each.own for each in verdicts),
+        "excess": max(each.excess for each in errors),
+        "ratio_to_float64": max(each.ratio for each in verdicts),
+        "stages": {stage: max(each.stages.get(stage, math.inf) for each in verdicts) for stage in STAGES},
+        "rtol": worst.tolerance.rtol,
+        "atol": worst.tolerance.atol,
+        "worst_case": worst.case,
+        "worst_at": list(worst.error.worst),
+        "found": worst.error.found,
+        "expected": worst.error.expected,
+    }
 
 
 def worst_by_output(proof: Proof) -> list[list[Verdict]]:

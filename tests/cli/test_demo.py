@@ -114,7 +114,7 @@ def test_the_table_says_what_fails(parity: Parity, tmp_path: Path) -> None:
     assert {str(cell) for cell in table.columns[1].cells} == {"pass"}
     file = tmp_path / "report" / REPORT
     content = json.loads(file.read_bytes())
-    wrong = content["results"][-1]
+    wrong = content["outputs"][-1]
     wrong.update(passed=False, max_absolute="inf")
     content["passed"] = False
     file.write_text(json.dumps(content), encoding="utf-8")

@@ -20,7 +20,7 @@ def test_the_compiled_run_is_as_near_to_upstream_there(on: Callable[[str], Inter
     proof = call("verify", *asked, cwd=tmp_path, timeout=900, TVM_NUM_THREADS="2")
     assert proof.returncode == 0, proof.stdout + proof.stderr
     report = json.loads((tmp_path / "report" / "verification_report.json").read_text(encoding="utf-8"))
-    assert report["passed"] and {result["component"] for result in report["results"]} == set(FEW)
+    assert report["passed"] and {result["component"] for result in report["outputs"]} == set(FEW)
 
 
 def test_the_runner_checks_the_cpu(on: Callable[[str], Interpreter], tmp_path: Path) -> None:

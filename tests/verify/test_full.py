@@ -51,10 +51,11 @@ def report(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstream) 
 
 @pytest.mark.parametrize("name", QUICK)
 def test_component_is_what_upstream_computes(name: str, report: dict[str, Any]) -> None:
-    results = [result for result in report["results"] if result["component"] == name]
+    results = [result for result in report["outputs"] if result["component"] == name]
     assert [failure for failure in report["failures"] if failure["component"] == name] == []
-    assert [f"{r['case']}, {r['output']}: {r['problems']}" for r in results if not r["passed"]] == []
-    assert "seed 1000" in {result["case"] for result in results}
+    assert [line for line in report["shortcomings"] if line.startswith(f"{name}, ")] == []
+    assert all(result["passed"] for result in results)
+    assert all("seed 1000" in result["cases"] for result in results)
 
 
 def test_no_component_is_forgotten() -> None:

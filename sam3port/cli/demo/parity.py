@@ -56,14 +56,14 @@ class Parity:
         for heading in ("comparisons", "max abs", "max rel", "within 1e-5", "ratio to float64"):
             table.add_column(heading, justify="right")
         rows: dict[str, list[dict[str, Any]]] = {}
-        for result in content["results"]:
+        for result in content["outputs"]:
             rows.setdefault(result["component"], []).append(result)
         for name, results in rows.items():
             passed = all(result["passed"] for result in results)
             table.add_row(
                 name,
                 Text("pass", style="green") if passed else Text("FAIL", style="bold red"),
-                str(len(results)),
+                str(sum(len(result["cases"]) for result in results)),
                 f"{_largest(results, 'max_absolute'):.2e}",
                 f"{_largest(results, 'max_relative'):.2e}",
                 f"{min(float(result['share_within_1e-5']) for result in results):.2%}",

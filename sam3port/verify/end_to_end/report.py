@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any, Final
 
 from sam3port.placing import replacing
 from sam3port.upstream import pin
+from sam3port.verify.compact import compact
 from sam3port.verify.end_to_end import picture
 from sam3port.verify.end_to_end.judge import MAX_BOX_ERROR, MAX_INPUT_ERROR, MIN_IOU, MIN_MEAN_IOU
 from sam3port.verify.end_to_end.judge_bfloat16 import Cost
@@ -45,7 +44,7 @@ def write_report(proof: Proof, folder: Path, kept: Path, command: str) -> list[P
     if answers:
         picture.draw(answers, folder / PICTURE)
     text = {
-        JSON: json.dumps(content(proof, command), indent=1) + "\n",
+        JSON: compact(content(proof, command)),
         MARKDOWN: markdown(proof, command, PICTURE if answers else None),
     }
     for name, written in text.items():
@@ -60,7 +59,7 @@ def content(proof: Proof, command: str) -> dict[str, Any]:
     build = {
         name: value
         for name, value in proof.build.as_json().items()
-        if name not in {"components", "until", "checkpoint", "base", "upstream"}
+        if name not in {"components", "until", "checkpoint", "base", "upstream", "tuned"}
     }
     build["checkpoint"] = proof.build.checkpoint.name if proof.build.checkpoint else None
     build["base"] = proof.build.base.name if proof.build.base else None
@@ -87,7 +86,7 @@ def content(proof: Proof, command: str) -> dict[str, Any]:
             for side, outcome in proof.outcomes.items()
         },
         "failures": [dataclasses.asdict(failure) for failure in proof.failures],
-        "results": [_finite(verdict.as_json()) for verdict in proof.verdicts],
+        "results": [verdict.as_json() for verdict in proof.verdicts],
     }
 
 
@@ -98,15 +97,6 @@ def _beside_autocast(proof: Proof) -> dict[str, Any]:
         "cost": dataclasses.asdict(Cost.of(proof.verdicts)),
         "cost_of_autocast": dataclasses.asdict(Cost.of(proof.autocast)),
     }
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity: numbers that are not finite become words."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _answers(proof: Proof, kept: Path) -> list[picture.Answer]:
