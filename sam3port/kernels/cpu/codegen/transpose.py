@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 
 
 def transposed(rows: Sequence[Expr]) -> list[Expr]:
@@ -30,7 +30,7 @@ def transposed(rows: Sequence[Expr]) -> list[Expr]:
 
 
 def turn_rows(
-    rows: int, lanes: int, steps: Dim, row: Callable[[int, Expr, int], Expr], out: Buffer, start: Expr
+    rows: int, lanes: int, steps: Dim, row: Callable[[int, Expr, int], Value], out: Buffer, start: Expr
 ) -> None:
     """Emits ``out[start + step * rows + i] = row(i, step)`` for ``i < rows``, by vectors of `lanes`.
 

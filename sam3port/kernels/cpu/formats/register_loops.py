@@ -8,7 +8,7 @@ from typing import Any, Final
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Expr
+from sam3port.kernels.cpu.codegen.emit import Value
 from sam3port.kernels.cpu.formats.bfloat16 import dot_of_bfloat16
 from sam3port.kernels.cpu.formats.micro_kernel import MULTIPLY_ADD, MicroKernel, dot_of_bytes
 
@@ -29,7 +29,7 @@ def multiply_add(threads: int, lanes: int, rounds: int) -> Any:
         A function of ``seeds`` float32[2, lanes], a and b, and ``out`` float32[threads, SUMS * lanes], the sums.
     """
 
-    def step(sums: Expr, factor: Expr, term: Expr) -> Expr:
+    def step(sums: Value, factor: Value, term: Value) -> Value:
         return sums * factor + term
 
     return _loop(threads, lanes, rounds, MULTIPLY_ADD, step)
@@ -67,11 +67,11 @@ def _loop(
     lanes: int,
     rounds: int,
     kernel: MicroKernel,
-    step: Callable[[Expr, Expr, Expr], Expr] | None = None,
+    step: Callable[[Value, Value, Value], Value] | None = None,
 ) -> Any:
     """``step(sums, a, b)`` again and again, or what `kernel` does."""
 
-    def multiply_add(sums: Expr, a: Expr, b: Expr) -> Expr:
+    def multiply_add(sums: Value, a: Value, b: Value) -> Value:
         return kernel.multiply_add(sums, a, b, lanes)
 
     one = tirx.IntImm(kernel.sums, 1) if kernel.sums == "int32" else tirx.FloatImm(kernel.sums, 1.0)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.formats.format import Arithmetic
 from sam3port.kernels.cpu.products.product import Gather, emit_product, gather_panel
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule, matmul_schedule
@@ -35,8 +35,8 @@ def matmul_func(
     def product(
         a: Buffer,
         out: Buffer,
-        column: Callable[..., Expr] | None,
-        fetch: Callable[..., Expr],
+        column: Callable[..., Value] | None,
+        fetch: Callable[..., Value],
         gather: Gather | None = None,
     ) -> None:
         emit_product(
@@ -49,7 +49,7 @@ def matmul_func(
 
     def gathered(a: Buffer, b: Buffer, out: Buffer) -> None:
         def gather(item: Expr, panel: Expr, first: Expr, steps: Dim, near: Buffer) -> None:
-            def neighbours(step: Expr, column: Expr, lanes: int) -> Expr:
+            def neighbours(step: Expr, column: Expr, lanes: int) -> Value:
                 return emit.load(b, [item, step, column], lanes)
 
             gather_panel(tile, arithmetic, (k, n), panel * tile.columns, first, steps, near, neighbours)
@@ -67,7 +67,7 @@ def matmul_func(
             with emit.serial(groups) as group, emit.serial(tile.columns) as column:
                 feature = panel * tile.columns + column
 
-                def element(step: Expr, item: Expr = item, feature: Expr = feature) -> Expr:
+                def element(step: Expr, item: Expr = item, feature: Expr = feature) -> Value:
                     value = b[item, feature, step]
                     full = isinstance(n, int) and n % tile.columns == 0
                     return value if full else tirx.if_then_else(feature < n, value, emit.constant(0.0))

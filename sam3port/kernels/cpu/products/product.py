@@ -8,7 +8,7 @@ from typing import Any
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.formats.format import Arithmetic
 from sam3port.kernels.cpu.formats.register_tile import RegisterTile, TileSums
@@ -27,15 +27,15 @@ def emit_product(
     schedule: ProductSchedule,
     arithmetic: Arithmetic,
     *,
-    row: Callable[..., Expr],
-    column: Callable[..., Expr] | None,
-    fetch: Callable[..., Expr],
+    row: Callable[..., Value],
+    column: Callable[..., Value] | None,
+    fetch: Callable[..., Value],
     write: Callable[..., None],
     batch: Dim | None = None,
     from_memory: bool = False,
     gather: Gather | None = None,
     element_bytes: int = 4,
-    companions: Callable[[Expr, int], Sequence[Expr]] | None = None,
+    companions: Callable[[Expr, int], Sequence[Value]] | None = None,
 ) -> None:
     """The loops of a product over packed columns, in parallel over blocks of rows (and groups of panels).
 
@@ -57,8 +57,7 @@ def emit_product(
     tile = schedule.tile(arithmetic)
     panels = emit.ceildiv(n, tile.columns)
     if isinstance(m, int):
-        blocks = emit.ceildiv(m, schedule.block_rows)
-        block_tiles = emit.ceildiv(emit.ceildiv(m, blocks), tile.rows)
+        block_tiles = emit.ceildiv(emit.ceildiv(m, emit.ceildiv(m, schedule.block_rows)), tile.rows)
     else:
         block_tiles = max(1, schedule.block_rows // tile.rows)
     block_rows = block_tiles * tile.rows
@@ -77,25 +76,25 @@ def emit_product(
         strips = block_tiles if aligned else emit.bind(emit.ceildiv(tirx.min(m - first_row, block_rows), tile.rows))
         chunks = even_chunks(tile.unroll, format.groups(k), schedule.chunk)
 
-        def own_row(i: Expr, step: Expr, lanes: int) -> Expr:
+        def own_row(i: Expr, step: Expr, lanes: int) -> Value:
             return row(*item, clamp(first_row + i, m, block_rows), step, lanes)
 
         factors = row_factors(block_rows, k, tile.lanes, own_row, format.row_factors) if format.scales_rows else None
 
-        def source(strip: Expr, i: int, step: Expr, lanes: int) -> Expr:
+        def source(strip: Expr, i: int, step: Expr, lanes: int) -> Value:
             value = row(*item, clamp(first_row + strip * tile.rows + i, m, block_rows), step, lanes)
             if factors is None:
                 return value
             return value * emit.broadcast(factors.there[strip * tile.rows + i], lanes)
 
-        def finish(i: Expr, at: Expr, sums: Expr, lanes: int) -> None:
+        def finish(i: Expr, at: Expr, sums: Value, lanes: int) -> None:
             back = None if factors is None else factors.back[i - first_row]
             beside = () if companions is None else companions(at, lanes)
             write(*item, i, at, format.finished(sums, back, beside, lanes), lanes)
 
         rows = pack_rows(tile, k, arithmetic, strips, block_tiles, chunks, source) if packs_rows else None
 
-        def element(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int) -> Expr:
+        def element(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int) -> Value:
             if rows is not None:
                 return rows[first * block_rows + (strip * steps + step) * tile.rows + i]
             return source(strip, i, first + step, 1)
@@ -109,7 +108,7 @@ def emit_product(
             left = emit.bind(first_panel + window * width)
             own = emit.bind(emit.minimum(width, own_panels - window * width))
 
-            def vector(panel: Expr, first: Expr, step: Expr, j: int, left: Expr = left) -> Expr:
+            def vector(panel: Expr, first: Expr, step: Expr, j: int, left: Expr = left) -> Value:
                 if near is not None:
                     return emit.load(near, [step * tile.columns + j * tile.lanes], tile.lanes)
                 assert column is not None
@@ -145,9 +144,10 @@ def panel_groups(blocks: Dim, panels: Dim, batch: Dim | None, cores: int) -> int
     """Into how many tasks a block of rows is divided, so that few rows still occupy every core."""
     if not isinstance(panels, int):
         return 1
-    if not emit.is_static(blocks, 1 if batch is None else batch):
+    items = 1 if batch is None else batch
+    if not (isinstance(blocks, int) and isinstance(items, int)):
         return min(panels, 4 if batch is None else 1)
-    tasks = blocks * (1 if batch is None else batch)
+    tasks = blocks * items
     # Whole rounds of all cores, as even as can be.
     return min(panels, 1 if tasks >= 4 * cores else emit.ceildiv(4 * cores, tasks))
 
@@ -159,7 +159,7 @@ def write_tile(
     top: Expr,
     left: Expr,
     sums: TileSums,
-    write: Callable[[Expr, Expr, Expr, int], None],
+    write: Callable[[Expr, Expr, Value, int], None],
     *,
     from_memory: bool,
 ) -> None:
@@ -211,7 +211,7 @@ def gather_panel(
     first: Expr,
     steps: Dim,
     near: Buffer,
-    load: Callable[[Expr, Expr, int], Expr],
+    load: Callable[[Expr, Expr, int], Value],
 ) -> None:
     """A chunk of a panel of a right operand [K, N] that lies so: ``near[step, column]``, in groups (`formats.format`).
 
@@ -228,7 +228,7 @@ def gather_panel(
         for j in range(tile.vectors):
             start, at = left + j * tile.lanes, step * tile.columns + j * tile.lanes
 
-            def group(column: Expr, lanes: int, step: Expr = step) -> Expr:
+            def group(column: Expr, lanes: int, step: Expr = step) -> Value:
                 return arithmetic.format.group(depth, first + step, lambda k: load(k, column, lanes), lanes)
 
             def whole(group: Any = group, start: Expr = start, at: Expr = at) -> None:
