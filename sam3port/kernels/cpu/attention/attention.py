@@ -192,9 +192,9 @@ class _Attention:
             packed: _Packed | None = None
             if not self.near:
                 packed = self._room(self.tasks_outer)
-                with emit.parallel(self.tasks_outer * self.panels) as task:
-                    outer, panel = emit.bind(task // self.panels), emit.bind(task % self.panels)
-                    self._pack(k, v, rotations, packed, outer, panel, self._slot(outer, panel, panel))
+                with emit.parallel(self.tasks_outer * self.panels) as own_task:
+                    head, panel = emit.bind(own_task // self.panels), emit.bind(own_task % self.panels)
+                    self._pack(k, v, rotations, packed, head, panel, self._slot(head, panel, panel))
             scales = powers.imported() if self.cpu.scales_exponents else contextlib.nullcontext()
             with tasks(self.tasks_outer * self.query_blocks) as task, scales:
                 outer = emit.bind(task // self.query_blocks)
@@ -459,13 +459,13 @@ class _Attention:
             for i in range(tile.rows):
                 for j in range(tile.vectors):
                     emit.store(scores, sums(i, j), [at(i, j * tile.lanes)], tile.lanes)
-            with emit.serial(tile.rows) as i, emit.serial(tile.columns) as column:
+            with emit.serial(tile.rows) as row, emit.serial(tile.columns) as column:
                 key = first_key + column
-                value = scores[at(i, column)]
+                value = scores[at(row, column)]
                 if bias is not None:
-                    value = _plus_bias(value, bias[tuple(bias_at(i, key))], 1)
+                    value = _plus_bias(value, bias[tuple(bias_at(row, key))], 1)
                 seen = key < spec.keys
-                emit.store(scores, tirx.if_then_else(seen, value, emit.constant(_MINUS_INFINITY)), [at(i, column)])
+                emit.store(scores, tirx.if_then_else(seen, value, emit.constant(_MINUS_INFINITY)), [at(row, column)])
 
         full = isinstance(spec.keys, int) and spec.keys % tile.columns == 0
         emit.when(True if full else first_key + tile.columns <= spec.keys, whole, ragged)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import overload
 
 from tvm import s_tir, tirx
 from tvm.ir import StringImm
@@ -62,10 +62,10 @@ def primfunc(
     return function.with_body(s_tir.SBlockRealize([], True, root))
 
 
-def _described(kernel: Kernel | None) -> dict[str, Any]:
+def _described(kernel: Kernel | None) -> dict[str, str | int]:
     if kernel is None:
         return {}
-    described = {"sam3port.kernel": kernel.name, "sam3port.schedule": kernel.schedule}
+    described: dict[str, str | int] = {"sam3port.kernel": kernel.name, "sam3port.schedule": kernel.schedule}
     return described | ({"sam3port.flops": kernel.flops} if isinstance(kernel.flops, int) else {})
 
 
@@ -142,11 +142,13 @@ def bind(value: Expr) -> Expr:
     return value if isinstance(value, int) else T.Bind(value)
 
 
-def serial(extent: Dim) -> Any:
+def serial(extent: Dim) -> contextlib.AbstractContextManager[Value]:
+    """A loop from 0 on, of one thread."""
     return T.serial(0, extent)
 
 
-def parallel(extent: Dim) -> Any:
+def parallel(extent: Dim) -> contextlib.AbstractContextManager[Value]:
+    """A loop from 0 on, of all threads: each takes an equal share."""
     return T.parallel(0, extent)
 
 

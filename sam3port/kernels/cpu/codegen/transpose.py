@@ -50,6 +50,6 @@ def turn_rows(
                 for step, column in enumerate(transposed(own + [own[-1]] * (width - len(own)))):
                     emit.store(out, column, [start + (block * width + step) * rows + top], width)
     done = steps // width * width if width > 1 else 0
-    with emit.serial(steps - done) as step:
+    with emit.serial(steps - done) as rest:
         for i in range(rows):
-            emit.store(out, row(i, done + step, 1), [start + (done + step) * rows + i])
+            emit.store(out, row(i, done + rest, 1), [start + (done + rest) * rows + i])

@@ -7,7 +7,6 @@ where the width allows it they are shuffled together in registers, and what foll
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from tvm import tirx
 
@@ -61,7 +60,7 @@ def transposed_convolution_func(
             value = epilogue.apply(steps, extra, value, place[1], place, lanes, feature_is_last=False)
             emit.store(out, value, place, lanes)
 
-        def place(item: Expr, row: Expr, pixel: Expr) -> list[Any]:
+        def place(item: Expr, row: Expr, pixel: Expr) -> list[Expr]:
             y, column = pixel // width, pixel % width
             return [item, row // (kh * kw), y * kh + row // kw % kh, column * kw + row % kw]
 

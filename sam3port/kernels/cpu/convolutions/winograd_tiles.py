@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -116,9 +117,8 @@ def transform_outputs(
     def one_by_one() -> None:
         with emit.serial(spec.features) as feature:
             found = emit.scratch((m * m * lanes,))
-            for line, values in enumerate(results(feature)):
-                for column, value in enumerate(values):
-                    emit.store(found, value, [(line * m + column) * lanes], lanes)
+            for position, value in enumerate(itertools.chain(*results(feature))):
+                emit.store(found, value, [position * lanes], lanes)
             with emit.serial(lanes) as lane, emit.serial(m) as line, emit.serial(m) as column:
                 tile = emit.bind(start + lane)
                 y = emit.bind(tile // tiles.in_row * m + line)

@@ -72,7 +72,7 @@ def _normalise(
     def value(channel: Expr, j: Expr) -> Value:
         return emit.load(x, [item, channel, start + j * lanes], lanes)
 
-    def mean(j: int) -> Value:
+    def mean(j: Expr) -> Value:
         return emit.load(means, [j * lanes], lanes)
 
     def squared(channel: Expr, j: int) -> Value:
@@ -84,9 +84,9 @@ def _normalise(
     for j, total in enumerate(_sums(channels, vectors, lanes, squared)):
         emit.store(deviations, tirx.sqrt(total * share + emit.constant(epsilon, lanes)), [j * lanes], lanes)
     # Loops, not copies for each vector: a GELU is long.
-    with emit.serial(channels) as channel, emit.serial(vectors) as j:
-        at = [item, channel, start + j * lanes]
-        result = (value(channel, j) - mean(j)) / emit.load(deviations, [j * lanes], lanes)
+    with emit.serial(channels) as channel, emit.serial(vectors) as vector:
+        at = [item, channel, start + vector * lanes]
+        result = (value(channel, vector) - mean(vector)) / emit.load(deviations, [vector * lanes], lanes)
         result = epilogue.apply(steps, extra, result, channel, at, lanes, feature_is_last=False)
         emit.store(out, result, at, lanes)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from sam3port.kernels.cpu.codegen import emit
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
@@ -119,7 +119,13 @@ def emit_block(
             beside = None
             if fetch is not None:
 
-                def ask(step: Expr, at: Expr, fetch: Any = fetch, panel: Expr = panel, first: Expr = first) -> None:
+                def ask(
+                    step: Expr,
+                    at: Expr,
+                    fetch: Callable[[Expr, Expr, Expr], Value] = fetch,
+                    panel: Expr = panel,
+                    first: Expr = first,
+                ) -> None:
                     emit.prefetch(fetch(panel + 1, first + step, at))
 
                 ahead = Ahead(block.tile.columns, chunks.steps, block.strips, element_bytes)

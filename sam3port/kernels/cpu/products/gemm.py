@@ -122,7 +122,7 @@ def linear_func(
             line = emit.load(packed, [panel, group, j * tile.lanes], tile.lanes)
             return format.widened(line, tile.lanes)
 
-        def widen(panel: Expr, first: Expr, steps: Dim, near: Buffer) -> None:
+        def widen(_item: Expr, panel: Expr, first: Expr, steps: Dim, near: Buffer) -> None:
             bring_near(tile, steps, near, lambda step, j: right(panel, first + step, j))
 
         def left(i: Expr, step: Expr, lanes: int) -> Value:
@@ -140,10 +140,10 @@ def linear_func(
             return
         emit_product(
             m, n, k, schedule, arithmetic,
-            row=left,
-            column=right,
-            fetch=fetch,
-            write=write,
+            row=lambda _item, i, step, lanes: left(i, step, lanes),
+            column=lambda _item, panel, group, j: right(panel, group, j),
+            fetch=lambda _item, panel, group, column: fetch(panel, group, column),
+            write=lambda _item, i, column, value, lanes: write(i, column, value, lanes),
             # A single strip of rows reads a weight only once.
             gather=widen if format.widens and not (isinstance(m, int) and m <= tile.rows) else None,
             element_bytes=format.stored_bytes,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.formats.format import Arithmetic
-from sam3port.kernels.cpu.products.product import Gather, emit_product, gather_panel
+from sam3port.kernels.cpu.products.product import Column, Fetch, Gather, emit_product, gather_panel
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule, matmul_schedule
 
 
@@ -35,8 +33,8 @@ def matmul_func(
     def product(
         a: Buffer,
         out: Buffer,
-        column: Callable[..., Value] | None,
-        fetch: Callable[..., Value],
+        column: Column | None,
+        fetch: Fetch,
         gather: Gather | None = None,
     ) -> None:
         emit_product(
@@ -77,7 +75,7 @@ def matmul_func(
         product(
             a, out,
             column=lambda item, panel, group, j: emit.load(lines, [at(item, panel, group, j * tile.lanes)], tile.lanes),
-            fetch=lambda *place: lines[at(*place)],
+            fetch=lambda item, panel, group, column: lines[at(item, panel, group, column)],
         )  # fmt: skip
 
     shape_b, body = ((batch, n, k), packed) if transpose_b else ((batch, k, n), gathered)

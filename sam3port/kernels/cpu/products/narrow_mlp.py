@@ -73,12 +73,10 @@ def narrow_mlp_func(
                     return epilogue.apply(between, inside, value, step, [], tile.lanes, feature_is_last=False)
 
                 sums = accumulate(tile, hidden, lambda step, i: second[step, i], feature, stash)
-                for result in range(results):
+                for row in range(results):
                     for j in range(tile.vectors):
-                        value = epilogue.apply(
-                            after, outside, sums(result, j), result, [], tile.lanes, feature_is_last=False
-                        )
-                        emit.store(stash, value, [result * strip + j * tile.lanes], tile.lanes)
+                        value = epilogue.apply(after, outside, sums(row, j), row, [], tile.lanes, feature_is_last=False)
+                        emit.store(stash, value, [row * strip + j * tile.lanes], tile.lanes)
                 with emit.serial(emit.minimum(strip, rows - top)) as i, emit.serial(results) as result:
                     emit.store(out, stash[result * strip + i], [top + i, result])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from tvm import tirx
 
@@ -17,7 +16,16 @@ from sam3port.kernels.cpu.products.packed_rows import pack_rows
 from sam3port.kernels.cpu.products.row_factors import row_factors
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule
 
-Gather = Callable[..., None]
+Row = Callable[[Expr, Expr, Expr, int], Value]
+"""``(item, i, k, lanes) -> vector``: neighbours along K of row i of the left operand, float32."""
+Column = Callable[[Expr, Expr, Expr, int], Value]
+"""``(item, panel, group, j) -> vector``: vector j of a group of a panel of the right operand."""
+Fetch = Callable[[Expr, Expr, Expr, Expr], Value]
+"""``(item, panel, group, column) -> element`` of the right operand in memory, see `emit_block`."""
+Gather = Callable[[Expr, Expr, Expr, Dim, Buffer], None]
+"""``(item, panel, first, steps, near)`` puts a chunk of a panel into ``near[step, column]``, in the nearest cache."""
+Write = Callable[[Expr, Expr, Expr, Value, int], None]
+"""``(item, i, column, value, lanes)`` consumes finished values of row i; called for valid positions only."""
 
 
 def emit_product(
@@ -27,10 +35,10 @@ def emit_product(
     schedule: ProductSchedule,
     arithmetic: Arithmetic,
     *,
-    row: Callable[..., Value],
-    column: Callable[..., Value] | None,
-    fetch: Callable[..., Value],
-    write: Callable[..., None],
+    row: Row,
+    column: Column | None,
+    fetch: Fetch,
+    write: Write,
     batch: Dim | None = None,
     from_memory: bool = False,
     gather: Gather | None = None,
@@ -39,17 +47,12 @@ def emit_product(
 ) -> None:
     """The loops of a product over packed columns, in parallel over blocks of rows (and groups of panels).
 
-    With `batch` the callables get the index in the batch first.
+    The callables get the index in the batch as ``item``, which is 0 where there is none.
 
     Args:
-        row: ``(i, k, lanes) -> neighbours`` along K of the left operand, float32.
-        column: ``(panel, group, j) -> vector`` of groups of the right operand (see `formats.format`); not asked
-            where they are gathered.
-        fetch: ``(panel, group, column) -> element`` of the right operand in memory, see `emit_block`.
-        write: ``(i, column, value, lanes)`` consumes finished values; called for valid positions only.
+        column: not asked where chunks are gathered.
         from_memory: see `write_tile`.
-        gather: ``(panel, first, steps, near)`` puts a chunk of a panel into ``near[step, column]`` in the nearest
-            cache, where it is read in place of `column`.
+        gather: what it gathers is read in place of `column`.
         element_bytes: of what `fetch` returns.
         companions: ``(column, lanes) -> vectors`` of what the format has beside a weight (`Format.companions`).
     """
@@ -69,7 +72,7 @@ def emit_product(
     count = blocks * groups if batch is None else batch * blocks * groups
 
     with arithmetic.instructions(), tasks(count) as task:
-        item: list[Any] = [] if batch is None else [task // (blocks * groups)]
+        item: Expr = 0 if batch is None else task // (blocks * groups)
         first_row = emit.bind(((task // groups) % blocks if batch is not None else task // groups) * block_rows)
         first_panel = emit.bind((task % groups) * group_panels)
         aligned = isinstance(m, int) and m % block_rows == 0
@@ -77,12 +80,12 @@ def emit_product(
         chunks = even_chunks(tile.unroll, format.groups(k), schedule.chunk)
 
         def own_row(i: Expr, step: Expr, lanes: int) -> Value:
-            return row(*item, clamp(first_row + i, m, block_rows), step, lanes)
+            return row(item, clamp(first_row + i, m, block_rows), step, lanes)
 
         factors = row_factors(block_rows, k, tile.lanes, own_row, format.row_factors) if format.scales_rows else None
 
         def source(strip: Expr, i: int, step: Expr, lanes: int) -> Value:
-            value = row(*item, clamp(first_row + strip * tile.rows + i, m, block_rows), step, lanes)
+            value = row(item, clamp(first_row + strip * tile.rows + i, m, block_rows), step, lanes)
             if factors is None:
                 return value
             return value * emit.broadcast(factors.there[strip * tile.rows + i], lanes)
@@ -90,7 +93,7 @@ def emit_product(
         def finish(i: Expr, at: Expr, sums: Value, lanes: int) -> None:
             back = None if factors is None else factors.back[i - first_row]
             beside = () if companions is None else companions(at, lanes)
-            write(*item, i, at, format.finished(sums, back, beside, lanes), lanes)
+            write(item, i, at, format.finished(sums, back, beside, lanes), lanes)
 
         rows = pack_rows(tile, k, arithmetic, strips, block_tiles, chunks, source) if packs_rows else None
 
@@ -112,17 +115,17 @@ def emit_product(
                 if near is not None:
                     return emit.load(near, [step * tile.columns + j * tile.lanes], tile.lanes)
                 assert column is not None
-                return column(*item, left + panel, first + step, j)
+                return column(item, left + panel, first + step, j)
 
             def fill(panel: Expr, first: Expr, steps: Dim, left: Expr = left) -> None:
-                assert gather is not None
-                gather(*item, left + panel, first, steps, near)
+                assert gather is not None and near is not None
+                gather(item, left + panel, first, steps, near)
 
             emit_block(
                 block, strips, own, chunks,
                 row=element,
                 column=vector,
-                fetch=lambda panel, step, at: fetch(*item, left + panel, step, at),
+                fetch=lambda panel, step, at: fetch(item, left + panel, step, at),
                 gather=None if gather is None else fill,
                 element_bytes=element_bytes,
             )  # fmt: skip
@@ -231,10 +234,10 @@ def gather_panel(
             def group(column: Expr, lanes: int, step: Expr = step) -> Value:
                 return arithmetic.format.group(depth, first + step, lambda k: load(k, column, lanes), lanes)
 
-            def whole(group: Any = group, start: Expr = start, at: Expr = at) -> None:
+            def whole(group: Callable[[Expr, int], Value] = group, start: Expr = start, at: Expr = at) -> None:
                 emit.store(near, group(start, tile.lanes), [at], tile.lanes)
 
-            def ragged(group: Any = group, start: Expr = start, at: Expr = at) -> None:
+            def ragged(group: Callable[[Expr, int], Value] = group, start: Expr = start, at: Expr = at) -> None:
                 with emit.serial(tile.lanes) as i:
                     emit.store(near, group(tirx.min(start + i, columns - 1), 1), [at + i])
 
