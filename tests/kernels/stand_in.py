@@ -17,7 +17,9 @@ PAIRING = CPU if HAS_PAIRS else replace(CPU, features=CPU.features | {micro_kern
 PAIRS = bfloat16.pairs_on(PAIRING)
 assert PAIRS is not None
 PAIRED = Arithmetic(PAIRING, PAIRS)
-WIDENED = Arithmetic(CPU, bfloat16.WIDENED)
+WITHOUT_PAIRS = replace(CPU, features=CPU.features - {micro_kernel.AVX512_BF16, micro_kernel.NEON_BF16})
+"""It without such an instruction."""
+WIDENED = Arithmetic(WITHOUT_PAIRS, bfloat16.WIDENED)
 """bfloat16 without an instruction for it: what this machine's CPU runs, whatever it is."""
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from tvm import relax
 from tvm.ir import Op
 from tvm.ir.expr import GenericConst
 
-Expr = Any
-Var = Any
-Shape = tuple[Any, ...]
+Expr: TypeAlias = relax.Expr
+"""What a variable is bound to, or read by: TVM's own, which mypy cannot look into."""
+Var: TypeAlias = relax.Var
+"""A variable of a Relax function."""
+Shape: TypeAlias = tuple[Any, ...]
 """Ints, and symbolic expressions of type int64."""
 
 Emit = Callable[[relax.BlockBuilder, Callable[[Expr], Expr]], Expr]

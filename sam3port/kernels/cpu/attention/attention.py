@@ -20,7 +20,7 @@ from tvm import tirx
 from sam3port.kernels.common.heads import Layout, Part
 from sam3port.kernels.cpu.attention import rotary
 from sam3port.kernels.cpu.codegen import emit, expressions, lines, powers
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.codegen.lines import across
 from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.codegen.transpose import transposed
@@ -111,7 +111,7 @@ def _at(layout: Layout, batch: Expr, head: Expr, row: Expr, feature: Expr) -> li
     return [batch, head, row, feature] if layout == "BHLD" else [batch, row, head, feature]
 
 
-def _rotated(rotations: Buffer | None, position: Expr, values: rotary.Line, feature: Expr, lanes: int) -> Expr:
+def _rotated(rotations: Buffer | None, position: Expr, values: rotary.Line, feature: Expr, lanes: int) -> Value:
     """Features of a query or key, rotated by its position where the attention does that."""
     if rotations is None:
         return values(feature, lanes)
@@ -192,9 +192,9 @@ class _Attention:
             packed: _Packed | None = None
             if not self.near:
                 packed = self._room(self.tasks_outer)
-                with emit.parallel(self.tasks_outer * self.panels) as task:
-                    outer, panel = emit.bind(task // self.panels), emit.bind(task % self.panels)
-                    self._pack(k, v, rotations, packed, outer, panel, self._slot(outer, panel, panel))
+                with emit.parallel(self.tasks_outer * self.panels) as own_task:
+                    head, panel = emit.bind(own_task // self.panels), emit.bind(own_task % self.panels)
+                    self._pack(k, v, rotations, packed, head, panel, self._slot(head, panel, panel))
             scales = powers.imported() if self.cpu.scales_exponents else contextlib.nullcontext()
             with tasks(self.tasks_outer * self.query_blocks) as task, scales:
                 outer = emit.bind(task // self.query_blocks)
@@ -244,13 +244,13 @@ class _Attention:
         batch, head = emit.bind(outer // spec.heads), emit.bind(outer % spec.heads)
         first = emit.bind(panel * columns)
 
-        def key_features(key: Expr, feature: Expr, count: int) -> Expr:
-            def of_key(feature: Expr, count: int) -> Expr:
+        def key_features(key: Expr, feature: Expr, count: int) -> Value:
+            def of_key(feature: Expr, count: int) -> Value:
                 return emit.load(k, self._operand_at(1, batch, head, first + key, feature), count)
 
             return _rotated(rotations, first + key, of_key, feature, count)
 
-        def value(key: Expr, feature: Expr, count: int) -> Expr:
+        def value(key: Expr, feature: Expr, count: int) -> Value:
             return emit.load(v, self._operand_at(2, batch, head, first + key, feature), count)
 
         def keys_place(group: Expr, key: Expr) -> list[Expr]:
@@ -273,11 +273,11 @@ class _Attention:
                     emit.store(packed.values, self.format.zero(), place)
 
         def ragged() -> None:
-            def key_or_zero(key: Expr, feature: Expr) -> Expr:
+            def key_or_zero(key: Expr, feature: Expr) -> Value:
                 there = first + key < spec.keys
                 return tirx.if_then_else(there, key_features(key, feature, 1), emit.constant(0.0))
 
-            def value_or_zero(key: Expr, feature: Expr) -> Expr:
+            def value_or_zero(key: Expr, feature: Expr) -> Value:
                 there = tirx.all(first + key < spec.keys, feature < spec.value_features)
                 return tirx.if_then_else(there, value(key, feature, 1), emit.constant(0.0))
 
@@ -293,7 +293,7 @@ class _Attention:
 
     def _turn_keys(
         self,
-        key_features: Callable[[Expr, Expr, int], Expr],
+        key_features: Callable[[Expr, Expr, int], Value],
         packed: Buffer,
         place: Callable[[Expr, Expr], list[Expr]],
     ) -> None:
@@ -303,7 +303,7 @@ class _Attention:
         with emit.serial(blocks) as block, emit.serial(self.scores.vectors) as j:
             group, key = block * lanes, j * lanes
 
-            def along(i: int, key: Expr = key, group: Expr = group) -> Expr:
+            def along(i: int, key: Expr = key, group: Expr = group) -> Value:
                 return self.format.groups_along(group, lambda at, count: key_features(key + i, at, count), lanes)
 
             for i, column in enumerate(transposed([emit.bind(along(i)) for i in range(lanes)])):
@@ -347,8 +347,8 @@ class _Attention:
             emit.store(largest, emit.constant(_MINUS_INFINITY), [row])
             emit.store(total, emit.constant(0.0), [row])
 
-            def query(feature: Expr, count: int, source: Expr = source) -> Expr:
-                def of_query(feature: Expr, count: int) -> Expr:
+            def query(feature: Expr, count: int, source: Expr = source) -> Value:
+                def of_query(feature: Expr, count: int) -> Value:
                     return emit.load(q, self._operand_at(0, batch, head, source, feature), count)
 
                 scale = emit.constant(spec.scale * expressions.LOG2_E, count)
@@ -459,13 +459,13 @@ class _Attention:
             for i in range(tile.rows):
                 for j in range(tile.vectors):
                     emit.store(scores, sums(i, j), [at(i, j * tile.lanes)], tile.lanes)
-            with emit.serial(tile.rows) as i, emit.serial(tile.columns) as column:
+            with emit.serial(tile.rows) as row, emit.serial(tile.columns) as column:
                 key = first_key + column
-                value = scores[at(i, column)]
+                value = scores[at(row, column)]
                 if bias is not None:
-                    value = _plus_bias(value, bias[tuple(bias_at(i, key))], 1)
+                    value = _plus_bias(value, bias[tuple(bias_at(row, key))], 1)
                 seen = key < spec.keys
-                emit.store(scores, tirx.if_then_else(seen, value, emit.constant(_MINUS_INFINITY)), [at(i, column)])
+                emit.store(scores, tirx.if_then_else(seen, value, emit.constant(_MINUS_INFINITY)), [at(row, column)])
 
         full = isinstance(spec.keys, int) and spec.keys % tile.columns == 0
         emit.when(True if full else first_key + tile.columns <= spec.keys, whole, ragged)
@@ -480,7 +480,7 @@ class _Attention:
 
             emit.when(first_key + (tile.columns - 1) > limit, mask)
 
-    def _bias(self, bias: Buffer, indices: list[Expr], lanes: int) -> Expr:
+    def _bias(self, bias: Buffer, indices: list[Expr], lanes: int) -> Value:
         assert self.spec.bias is not None
         if _same_for_all(self.spec.bias[3]):
             return emit.broadcast(bias[tuple(indices)], lanes)
@@ -501,10 +501,10 @@ class _Attention:
         # All columns of a tile in one wide vector: chains of operations side by side, which do not wait for each other.
         wide = tile.columns
 
-        def whole(buffer: Buffer) -> Expr:
+        def whole(buffer: Buffer) -> Value:
             return emit.load(buffer, [0], wide)
 
-        def vectors(buffer: Buffer) -> list[Expr]:
+        def vectors(buffer: Buffer) -> list[Value]:
             return [emit.load(buffer, [j * lanes], lanes) for j in range(tile.vectors)]
 
         with emit.serial(tile.rows) as i:
@@ -527,7 +527,7 @@ class _Attention:
                 if self.format.micro_kernel.group > 1:
                     first = (i * self.block_panels + panel) * self.panel_groups
 
-                    def of_panel(_at: Expr, _count: int, weight: Expr = weight) -> Expr:
+                    def of_panel(_at: Expr, _count: int, weight: Value = weight) -> Value:
                         return weight
 
                     groups = self.format.groups_along(0, of_panel, self.panel_groups)
@@ -540,7 +540,7 @@ class _Attention:
             emit.store(largest, now, [row])
             emit.store(rescale, factor, [i])
 
-    def _powers(self, scores: Buffer, at: Expr, origin: Expr) -> Expr:
+    def _powers(self, scores: Buffer, at: Expr, origin: Value) -> Value:
         """2**(score - origin) of a row of a tile."""
         wide, lanes = self.scores.columns, self.lanes
         if not self.cpu.scales_exponents:
@@ -591,6 +591,6 @@ def _same_for_all(dim: Dim) -> bool:
     return isinstance(dim, int) and dim == 1
 
 
-def _plus_bias(score: Expr, bias: Expr, lanes: int) -> Expr:
+def _plus_bias(score: Value, bias: Value, lanes: int) -> Value:
     """A score that is scaled by log2(e), and a bias that is not."""
     return expressions.fma(bias, emit.constant(expressions.LOG2_E, lanes), score)

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Expr
+from sam3port.kernels.cpu.codegen.emit import Expr, Value
 
-Line = Callable[[Expr, int], Expr]
+Line = Callable[[Expr, int], Value]
 """``(feature, lanes) -> vector`` of neighbouring features of one row."""
 
 
-def rotated(values: Line, rotations: Line, feature: Expr, lanes: int) -> Expr:
+def rotated(values: Line, rotations: Line, feature: Expr, lanes: int) -> Value:
     """`lanes` features of a row from `feature` on, rotated.
 
     Args:

@@ -9,21 +9,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import overload
 
 from tvm import s_tir, tirx
 from tvm.ir import StringImm
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as T
 
+from sam3port.kernels.cpu.codegen.types import Buffer, Dim, Expr, Value
+
+__all__ = ["Buffer", "Dim", "Expr", "Value"]
+
 OPAQUE = 8
 """``OpPatternKind.kOpaque``: FuseOps must leave a finished kernel alone."""
-
-Expr = Any
-Buffer = Any
-Dim = Any
-"""An int, or a symbolic ``tirx.Var`` of type int64."""
-
 
 Parameter = tuple[str, Sequence[Dim]] | tuple[str, Sequence[Dim], str]
 """Name, shape and, where it is not float32, type."""
@@ -64,41 +62,53 @@ def primfunc(
     return function.with_body(s_tir.SBlockRealize([], True, root))
 
 
-def _described(kernel: Kernel | None) -> dict[str, Any]:
+def _described(kernel: Kernel | None) -> dict[str, str | int]:
     if kernel is None:
         return {}
-    described = {"sam3port.kernel": kernel.name, "sam3port.schedule": kernel.schedule}
+    described: dict[str, str | int] = {"sam3port.kernel": kernel.name, "sam3port.schedule": kernel.schedule}
     return described | ({"sam3port.flops": kernel.flops} if isinstance(kernel.flops, int) else {})
 
 
 def is_static(*dims: Dim) -> bool:
+    """Whether all of them are known now."""
     return all(isinstance(dim, int) for dim in dims)
 
 
-def static(dim: Dim) -> int | None:
+def static(dim: Dim | None) -> int | None:
+    """`dim` where it is known now."""
     return dim if isinstance(dim, int) else None
 
 
+@overload
+def ceildiv(a: int, b: int) -> int: ...
+@overload
+def ceildiv(a: Dim, b: int) -> Dim: ...
 def ceildiv(a: Dim, b: int) -> Dim:
+    """`a` / `b`, rounded up."""
     return -(-a // b) if isinstance(a, int) else tirx.floordiv(a + (b - 1), b)
 
 
+@overload
+def minimum(a: int, b: int) -> int: ...
+@overload
+def minimum(a: Dim, b: Dim) -> Dim: ...
 def minimum(a: Dim, b: Dim) -> Dim:
-    return min(a, b) if is_static(a, b) else tirx.min(a, b)
+    """The smaller one, now where both are known."""
+    return min(a, b) if isinstance(a, int) and isinstance(b, int) else tirx.min(a, b)
 
 
-def constant(value: float, lanes: int = 1) -> Expr:
+def constant(value: float, lanes: int = 1) -> Value:
     scalar = tirx.FloatImm("float32", value)
     return scalar if lanes == 1 else tirx.Broadcast(scalar, lanes)
 
 
-def zero(dtype: str, lanes: int = 1) -> Expr:
+def zero(dtype: str, lanes: int = 1) -> Value:
     """A zero of that type, or a vector of them."""
     scalar = tirx.FloatImm(dtype, 0.0) if dtype.startswith("float") else tirx.IntImm(dtype, 0)
     return broadcast(scalar, lanes)
 
 
-def broadcast(value: Expr, lanes: int) -> Expr:
+def broadcast(value: Value, lanes: int) -> Value:
     return value if lanes == 1 else tirx.Broadcast(value, lanes)
 
 
@@ -112,7 +122,7 @@ def _ramp(indices: Sequence[Expr], lanes: int) -> list[Expr]:
     return [*indices[:-1], tirx.Ramp(indices[-1], 1, lanes)]
 
 
-def load(buffer: Buffer, indices: Sequence[Expr], lanes: int = 1) -> Expr:
+def load(buffer: Buffer, indices: Sequence[Expr], lanes: int = 1) -> Value:
     """`lanes` neighbours along the last axis."""
     return buffer[tuple(_ramp(indices, lanes))]
 
@@ -121,16 +131,24 @@ def store(buffer: Buffer, value: Expr, indices: Sequence[Expr], lanes: int = 1) 
     T.buffer_store(buffer, value, _ramp(indices, lanes))
 
 
+@overload
+def bind(value: int) -> int: ...
+@overload
+def bind(value: Value) -> Value: ...
+@overload
+def bind(value: Expr) -> Expr: ...
 def bind(value: Expr) -> Expr:
     """Computes `value` here and once."""
     return value if isinstance(value, int) else T.Bind(value)
 
 
-def serial(extent: Dim) -> Any:
+def serial(extent: Dim) -> contextlib.AbstractContextManager[Value]:
+    """A loop from 0 on, of one thread."""
     return T.serial(0, extent)
 
 
-def parallel(extent: Dim) -> Any:
+def parallel(extent: Dim) -> contextlib.AbstractContextManager[Value]:
+    """A loop from 0 on, of all threads: each takes an equal share."""
     return T.parallel(0, extent)
 
 

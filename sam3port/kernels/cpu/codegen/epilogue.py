@@ -7,7 +7,7 @@ from typing import Final
 
 from sam3port.errors import UsageError
 from sam3port.kernels.cpu.codegen import emit, expressions
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 
 ACTIVATIONS: Final = {"relu": expressions.relu, "gelu": expressions.gelu, "sigmoid": expressions.sigmoid}
 VECTOR_STEPS: Final = ("add_vector", "multiply_vector")
@@ -43,13 +43,13 @@ def operand_shapes(epilogue: Epilogue, features: Dim, output: Sequence[Dim]) -> 
 def apply(
     epilogue: Epilogue,
     operands: Sequence[Buffer],
-    value: Expr,
+    value: Value,
     feature: Expr,
     position: Sequence[Expr],
     lanes: int,
     *,
     feature_is_last: bool,
-) -> Expr:
+) -> Value:
     """`value` (``lanes`` neighbours along the output's last axis, from `position` on) after all steps."""
     remaining = iter(operands)
     for step in epilogue:

@@ -15,9 +15,9 @@ from tvm import tirx
 from tvm.ir import Call, Op
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Expr
+from sam3port.kernels.cpu.codegen.emit import Value
 
-Bind = Callable[[Expr], Expr]
+Bind = Callable[[Value], Value]
 
 _LN2 = 0.6931471805599453
 LOG2_E = 1.4426950408889634
@@ -88,7 +88,7 @@ _ERF_LARGE = (
 _ERF_ONE = 4.0
 
 
-def fma(a: Expr, b: Expr, c: Expr) -> Expr:
+def fma(a: Value, b: Value, c: Value) -> Value:
     """a * b + c, rounded once, as an intrinsic: TVM's simplifier rearranges plain float sums as if they were exact.
 
     It turns ``x - ((x + big) - big)`` into 0, for instance, and would undo a reduction in two parts.
@@ -96,9 +96,9 @@ def fma(a: Expr, b: Expr, c: Expr) -> Expr:
     return Call(Op.get("tirx.fma"), [a, b, c], ret_ty=a.ty)
 
 
-def _polynomial(x: Expr, coefficients: Sequence[float], bind: Bind, lanes: int) -> Expr:
+def _polynomial(x: Value, coefficients: Sequence[float], bind: Bind, lanes: int) -> Value:
     """In pairs, and pairs of pairs (Estrin): a chain of half the length, which is what these functions wait for."""
-    terms: list[Expr] = [emit.constant(coefficient, lanes) for coefficient in coefficients]
+    terms: list[Value] = [emit.constant(coefficient, lanes) for coefficient in coefficients]
     power = x
     while True:
         pairs = [fma(terms[i + 1], power, terms[i]) for i in range(0, len(terms) - 1, 2)]
@@ -108,7 +108,7 @@ def _polynomial(x: Expr, coefficients: Sequence[float], bind: Bind, lanes: int) 
         power = bind(power * power)
 
 
-def horner(x: Expr, coefficients: Sequence[float], lanes: int) -> Expr:
+def horner(x: Value, coefficients: Sequence[float], lanes: int) -> Value:
     """One after the other: fewest operations, where others are there to be done meanwhile."""
     *lower, value = [emit.constant(coefficient, lanes) for coefficient in coefficients]
     for coefficient in reversed(lower):
@@ -116,27 +116,27 @@ def horner(x: Expr, coefficients: Sequence[float], lanes: int) -> Expr:
     return value
 
 
-def exp2_of_rest(r: Expr, lanes: int) -> Expr:
+def exp2_of_rest(r: Value, lanes: int) -> Value:
     """2**r for r between -1/2 and 1/2, in a chain."""
     return horner(r, (1.0, *_EXP2), lanes)
 
 
-def _exp_reduced(r: Expr, bind: Bind, lanes: int) -> Expr:
+def _exp_reduced(r: Value, bind: Bind, lanes: int) -> Value:
     """exp(r) for r between -ln(2) / 2 and ln(2) / 2."""
     return fma(_polynomial(r, _EXP, bind, lanes), r * r, r + emit.constant(1.0, lanes))
 
 
-def two_to(n: Expr, lanes: int) -> Expr:
+def two_to(n: Value, lanes: int) -> Value:
     """2**n for integers -127 < n < 128."""
     exponent = tirx.shift_left(n + _integer(127, lanes), _integer(23, lanes))
     return tirx.reinterpret(emit.vector_type(lanes), exponent)
 
 
-def _integer(value: int, lanes: int) -> Expr:
+def _integer(value: int, lanes: int) -> Value:
     return emit.broadcast(tirx.IntImm("int32", value), lanes)
 
 
-def _to_integer(rounded: Expr, lanes: int) -> Expr:
+def _to_integer(rounded: Value, lanes: int) -> Value:
     """The bounds come second in max, so that NaN, whose conversion is undefined, becomes one of them."""
     bounded = tirx.max(rounded, emit.constant(-160.0, lanes))
     return tirx.Cast(_int32(lanes), bounded)
@@ -146,29 +146,29 @@ def _int32(lanes: int) -> str:
     return emit.vector_type(lanes, "int32")
 
 
-def magnitude(x: Expr, lanes: int) -> Expr:
+def magnitude(x: Value, lanes: int) -> Value:
     """|x|. Not as a choice of two: LLVM then does what follows with both, and chooses last."""
     bits = tirx.bitwise_and(tirx.reinterpret(_int32(lanes), x), _integer(0x7FFFFFFF, lanes))
     return tirx.reinterpret(emit.vector_type(lanes), bits)
 
 
-def _exponent(shifted: Expr, lanes: int) -> Expr:
+def _exponent(shifted: Value, lanes: int) -> Value:
     """The integer n in the low bits of ``shifted = n + 1.5 * 2**23``, where a float32 has its exponent."""
     return tirx.shift_left(tirx.reinterpret(_int32(lanes), shifted), _integer(23, lanes))
 
 
-def _rest(n: Expr, x: Expr, bind: Bind, lanes: int) -> Expr:
+def _rest(n: Value, x: Value, bind: Bind, lanes: int) -> Value:
     """x - n * ln(2)."""
     return bind(fma(n, emit.constant(-_LN2_LOW, lanes), fma(n, emit.constant(-_LN2_HIGH, lanes), x)))
 
 
-def _reduce(x: Expr, bind: Bind, lanes: int) -> tuple[Expr, Expr]:
+def _reduce(x: Value, bind: Bind, lanes: int) -> tuple[Value, Value]:
     """n and exp(r) with ``exp(x) = exp(r) * 2**n``."""
     n = bind(tirx.nearbyint(x * emit.constant(LOG2_E, lanes)))
     return n, _exp_reduced(_rest(n, x, bind, lanes), bind, lanes)
 
 
-def exp_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
+def exp_nonpositive(x: Value, bind: Bind, lanes: int) -> Value:
     """exp(x) for x <= 0, -inf and NaN included; less than the smallest normal number is 0.
 
     As few operations as can be, for it is a fifth of attention: the exponent is taken from the low bits of
@@ -184,7 +184,7 @@ def exp_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
     return tirx.Select(x < emit.constant(_EXP_NORMAL, lanes), emit.constant(0.0, lanes), value)
 
 
-def exp2_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
+def exp2_nonpositive(x: Value, bind: Bind, lanes: int) -> Value:
     """2**x for x <= 0, -inf and NaN included; less than the smallest normal number is 0. As `exp_nonpositive`."""
     x = bind(x)
     shifted, fraction = _exp2_parts(x, bind, lanes)
@@ -193,7 +193,7 @@ def exp2_nonpositive(x: Expr, bind: Bind, lanes: int) -> Expr:
     return tirx.Select(x < emit.constant(_EXP2_NORMAL, lanes), emit.constant(0.0, lanes), value)
 
 
-def _exp2_parts(x: Expr, bind: Bind, lanes: int) -> tuple[Expr, Expr]:
+def _exp2_parts(x: Value, bind: Bind, lanes: int) -> tuple[Value, Value]:
     """x + 1.5 * 2**23, in whose low bits the nearest integer ends up, and 2**x over 2 to the power of that."""
     one = emit.constant(1.0, lanes)
     shifted = bind(fma(x, one, emit.constant(_ROUNDING, lanes)))
@@ -201,14 +201,14 @@ def _exp2_parts(x: Expr, bind: Bind, lanes: int) -> tuple[Expr, Expr]:
     return shifted, fma(r, _polynomial(r, _EXP2, bind, lanes), one)
 
 
-def _exp2(x: Expr, bind: Bind, lanes: int) -> Expr:
+def _exp2(x: Value, bind: Bind, lanes: int) -> Value:
     """2**x for -127 <= x < 128, and NaN."""
     shifted, fraction = _exp2_parts(x, bind, lanes)
     exponent = _exponent(shifted, lanes) + _integer(127 << 23, lanes)
     return fraction * tirx.reinterpret(emit.vector_type(lanes), exponent)
 
 
-def exp(x: Expr, bind: Bind, lanes: int) -> Expr:
+def exp(x: Value, bind: Bind, lanes: int) -> Value:
     """exp(x) for every x."""
     x = bind(x)
     lowest, highest = emit.constant(_EXP_LOWEST, lanes), emit.constant(_EXP_HIGHEST, lanes)
@@ -221,7 +221,7 @@ def exp(x: Expr, bind: Bind, lanes: int) -> Expr:
     return tirx.Select(x < lowest, emit.constant(0.0, lanes), infinite)
 
 
-def erf(x: Expr, bind: Bind, lanes: int) -> Expr:
+def erf(x: Value, bind: Bind, lanes: int) -> Value:
     """The error function."""
     x = bind(x)
     zero, one = emit.constant(0.0, lanes), emit.constant(1.0, lanes)
@@ -236,7 +236,7 @@ def erf(x: Expr, bind: Bind, lanes: int) -> Expr:
     return tirx.Select(size < emit.constant(_ERF_SPLIT, lanes), small, tirx.Select(x < zero, -large, large))
 
 
-def gelu(x: Expr, bind: Bind, lanes: int) -> Expr:
+def gelu(x: Value, bind: Bind, lanes: int) -> Value:
     """x * Phi(x), exact (not the tanh approximation).
 
     Phi(-|x|) is 2 to the power of a polynomial, good to 2e-9: less than what is rounded away when Phi(x) near 1 is
@@ -250,11 +250,11 @@ def gelu(x: Expr, bind: Bind, lanes: int) -> Expr:
     return x * tirx.Select(x < zero, tail, one - tail)
 
 
-def sigmoid(x: Expr, bind: Bind, lanes: int) -> Expr:
+def sigmoid(x: Value, bind: Bind, lanes: int) -> Value:
     one = emit.constant(1.0, lanes)
     return one / (one + exp(-x, bind, lanes))
 
 
-def relu(x: Expr, bind: Bind, lanes: int) -> Expr:  # noqa: ARG001 (the signature of every activation)
+def relu(x: Value, bind: Bind, lanes: int) -> Value:  # noqa: ARG001 (the signature of every activation)
     # The bound first, so that NaN comes through as in PyTorch.
     return tirx.max(emit.constant(0.0, lanes), x)

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 
-Combine = Callable[[Expr, Expr], Expr]
+Combine = Callable[[Value, Value], Value]
 
 _UNROLL = 4
 """Independent sums: enough to hide the latency of an addition, and shorter chains for a more exact result."""
@@ -29,7 +29,7 @@ def each_row(rows: Dim, length: Dim, cores: int) -> Iterator[Expr]:
         yield emit.bind(task * count + i)
 
 
-def across(combine: Combine, vectors: Sequence[Expr], lanes: int) -> Expr:
+def across(combine: Combine, vectors: Sequence[Value], lanes: int) -> Value:
     """One number from vectors: pairwise, first across the vectors, then across the lanes."""
     remaining = list(vectors)
     while len(remaining) > 1:
@@ -57,7 +57,7 @@ def each(length: Dim, lanes: int, action: Callable[[Expr, int], None]) -> None:
             action(length - rest + i, 1)
 
 
-def fold(length: Dim, lanes: int, value: Callable[[Expr, int], Expr], combine: Combine, start: float) -> Expr:
+def fold(length: Dim, lanes: int, value: Callable[[Expr, int], Value], combine: Combine, start: float) -> Value:
     """``combine`` over ``value(position, lanes)`` of a line; `start` is neutral."""
     sums = emit.scratch((_UNROLL * lanes,))
     rest = emit.scratch((1,))

@@ -12,7 +12,7 @@ from typing import Final
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit, expressions
-from sam3port.kernels.cpu.codegen.emit import Expr
+from sam3port.kernels.cpu.codegen.emit import Value
 
 LANES: Final = 16
 _NEAREST, _DOWN = 8, 9
@@ -53,17 +53,17 @@ def imported() -> contextlib.AbstractContextManager[None]:
     return emit.llvm_imported(_IN_LLVM)
 
 
-def exp2(x: Expr) -> Expr:
+def exp2(x: Value) -> Value:
     """2**x of `LANES` numbers, to about one unit in the last place; -inf gives 0, NaN stays NaN."""
     rest = emit.bind(_called(f"sam3port_rest_{_NEAREST}", x))
     return _called("sam3port_scaled", expressions.exp2_of_rest(rest, LANES), x - rest)
 
 
-def exp2_coarse(x: Expr) -> Expr:
+def exp2_coarse(x: Value) -> Value:
     """The same to 3e-6 of it, for what is rounded to bfloat16."""
     rest = emit.bind(_called(f"sam3port_rest_{_DOWN}", x))
     return _called("sam3port_scaled", expressions.horner(rest, _COARSE, LANES), x)
 
 
-def _called(name: str, *arguments: Expr) -> Expr:
+def _called(name: str, *arguments: Value) -> Value:
     return tirx.call_extern(emit.vector_type(LANES), name, *arguments)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 
 
 def transposed(rows: Sequence[Expr]) -> list[Expr]:
@@ -30,7 +30,7 @@ def transposed(rows: Sequence[Expr]) -> list[Expr]:
 
 
 def turn_rows(
-    rows: int, lanes: int, steps: Dim, row: Callable[[int, Expr, int], Expr], out: Buffer, start: Expr
+    rows: int, lanes: int, steps: Dim, row: Callable[[int, Expr, int], Value], out: Buffer, start: Expr
 ) -> None:
     """Emits ``out[start + step * rows + i] = row(i, step)`` for ``i < rows``, by vectors of `lanes`.
 
@@ -50,6 +50,6 @@ def turn_rows(
                 for step, column in enumerate(transposed(own + [own[-1]] * (width - len(own)))):
                     emit.store(out, column, [start + (block * width + step) * rows + top], width)
     done = steps // width * width if width > 1 else 0
-    with emit.serial(steps - done) as step:
+    with emit.serial(steps - done) as rest:
         for i in range(rows):
-            emit.store(out, row(i, done + step, 1), [start + (done + step) * rows + i])
+            emit.store(out, row(i, done + rest, 1), [start + (done + rest) * rows + i])

@@ -10,9 +10,9 @@ from tvm import tirx
 from tvm.ir import Call
 
 from sam3port.kernels.cpu.codegen import expressions
-from sam3port.kernels.cpu.codegen.emit import Expr
+from sam3port.kernels.cpu.codegen.emit import Value
 
-_FUNCTIONS: dict[str, Callable[..., Expr]] = {
+_FUNCTIONS: dict[str, Callable[..., Value]] = {
     "tirx.exp": expressions.exp,
     "tirx.erf": expressions.erf,
     "tirx.sigmoid": expressions.sigmoid,
@@ -40,9 +40,9 @@ def _expand(call: Any) -> Any:
     make = _FUNCTIONS.get(_name(call))
     if make is None or str(call.ty) != str(_FLOAT32):
         return call
-    lets: list[tuple[Any, Expr]] = []
+    lets: list[tuple[Any, Value]] = []
 
-    def bind(value: Expr) -> Expr:
+    def bind(value: Value) -> Value:
         if isinstance(value, tirx.Var):
             return value
         var = tirx.Var(f"t{len(lets)}", value.ty)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit, epilogue, lines
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter, Value
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.formats.format import Arithmetic
@@ -26,7 +26,7 @@ from sam3port.kernels.cpu.products.blocked import Block, Chunks, emit_block, eve
 from sam3port.kernels.cpu.products.product import write_tile
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule, convolution_schedule
 
-Element = Callable[..., Expr]
+Element = Callable[..., Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +125,10 @@ def pack_convolution_func(
 
     groups = arithmetic.format.groups(channels)
 
-    def group(step: Expr, row: Expr, element: Element) -> Expr:
+    def group(step: Expr, row: Expr, element: Element) -> Value:
         position = step // groups
 
-        def of_channel(channel: Expr) -> Expr:
+        def of_channel(channel: Expr) -> Value:
             return element(row, row, channel, position // kw, position % kw)
 
         return arithmetic.format.weight_group(channels, step % groups, of_channel)
@@ -150,8 +150,8 @@ def pack_transposed_func(
 
     groups = arithmetic.format.groups(channels)
 
-    def group(step: Expr, row: Expr, element: Element) -> Expr:
-        def of_channel(channel: Expr) -> Expr:
+    def group(step: Expr, row: Expr, element: Element) -> Value:
+        def of_channel(channel: Expr) -> Value:
             return element(row, channel, row // (kh * kw), row // kw % kh, row % kw)
 
         return arithmetic.format.weight_group(channels, step, of_channel)
@@ -166,7 +166,7 @@ def _pack_func(
     groups: int,
     chunks: Chunks,
     shape: tuple[int, ...],
-    group: Callable[[Expr, Expr, Element], Expr],
+    group: Callable[[Expr, Expr, Element], Value],
     arithmetic: Arithmetic,
     schedule: ProductSchedule,
 ) -> tirx.PrimFunc:
@@ -175,7 +175,7 @@ def _pack_func(
     height = tile.rows
 
     def body(weight: Buffer, packed: Buffer) -> None:
-        def element(row: Expr, *index: Expr) -> Expr:
+        def element(row: Expr, *index: Expr) -> Value:
             value = weight[index]
             return tirx.if_then_else(row < rows, value, emit.constant(0.0)) if rows % height else value
 
@@ -209,7 +209,7 @@ def convolution_func(
         *extra, out = rest
 
         def finish(item: Expr, top: Expr, left: Expr, sums: TileSums) -> None:
-            def write(feature: Expr, pixel: Expr, value: Expr, lanes: int) -> None:
+            def write(feature: Expr, pixel: Expr, value: Value, lanes: int) -> None:
                 at = [item, feature, pixel]
                 value = epilogue.apply(steps, extra, value, feature, at, lanes, feature_is_last=False)
                 emit.store(out, value, at, lanes)
@@ -283,11 +283,12 @@ def emit_panels(
             start = emit.bind(packed_at(rows, tile, first_strip, first, steps, 0))
 
             def some(at: Expr, lanes: int) -> None:
+                assert near is not None
                 emit.store(near, arithmetic.format.widened(emit.load(packed, [start + at], lanes), lanes), [at], lanes)
 
             lines.each(own_strips * steps * tile.rows, tile.lanes, some)
 
-        def weight(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int) -> Expr:
+        def weight(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int) -> Value:
             if near is not None:
                 return near[(strip * steps + step) * tile.rows + i]
             return packed[packed_at(rows, tile, first_strip + strip, first, steps, step) + i]

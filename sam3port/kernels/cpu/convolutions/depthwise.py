@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sam3port.kernels.cpu.codegen import emit, epilogue, lines
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.formats.cpu import Cpu
@@ -62,7 +62,7 @@ def depthwise_func(spec: DepthwiseSpec, cpu: Cpu, steps: Epilogue = ()) -> emit.
             )
             _put(spec, x, [item, channel], frame, frame_width, lanes)
 
-            def write(y: Expr, column: Expr, value: Expr, n: int) -> None:
+            def write(y: Expr, column: Expr, value: Value, n: int) -> None:
                 at = [item, channel, y * spec.out_width + column]
                 value = epilogue.apply(steps, extra, value, channel, at, n, feature_is_last=False)
                 emit.store(out, value, at, n)

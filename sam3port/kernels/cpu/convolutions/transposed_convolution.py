@@ -7,12 +7,11 @@ where the width allows it they are shuffled together in registers, and what foll
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit, epilogue
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter, Value
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.convolutions.convolution import channel_chunks, emit_panels, packed_rows_shape
 from sam3port.kernels.cpu.formats.format import Arithmetic
@@ -57,11 +56,11 @@ def transposed_convolution_func(
     def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
         *extra, out = rest
 
-        def store(value: Expr, place: list[Expr], lanes: int) -> None:
+        def store(value: Value, place: list[Expr], lanes: int) -> None:
             value = epilogue.apply(steps, extra, value, place[1], place, lanes, feature_is_last=False)
             emit.store(out, value, place, lanes)
 
-        def place(item: Expr, row: Expr, pixel: Expr) -> list[Any]:
+        def place(item: Expr, row: Expr, pixel: Expr) -> list[Expr]:
             y, column = pixel // width, pixel % width
             return [item, row // (kh * kw), y * kh + row // kw % kh, column * kw + row % kw]
 
@@ -78,7 +77,7 @@ def transposed_convolution_func(
                     store(tirx.Shuffle(beside, order), [*first[:3], first[3] + done], tile.lanes)
 
         def pixel_by_pixel(item: Expr, top: Expr, left: Expr, sums: TileSums) -> None:
-            def write(row: Expr, pixel: Expr, value: Expr, lanes: int) -> None:
+            def write(row: Expr, pixel: Expr, value: Value, lanes: int) -> None:
                 line = emit.scratch((lanes,))
                 together = not any(step in epilogue.TENSOR_STEPS for step in steps)
                 if together:
@@ -100,7 +99,7 @@ def transposed_convolution_func(
                 lines(item, top, left, sums, piece)
 
         def gather(item: Expr, pixel: Expr, patches: Buffer, first: Expr, steps: Dim) -> None:
-            def neighbours(channel: Expr, pixel: Expr, lanes: int) -> Expr:
+            def neighbours(channel: Expr, pixel: Expr, lanes: int) -> Value:
                 return emit.load(x, [item, channel, pixel], lanes)
 
             gather_panel(tile, arithmetic, (channels, pixels), pixel, first, steps, patches, neighbours)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit, epilogue
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter, Value
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec, pack_rows_on_host, packed_at
@@ -84,7 +84,7 @@ def pack_winograd_func(spec: ConvolutionSpec, arithmetic: Arithmetic) -> tirx.Pr
             with emit.serial(steps) as step, emit.serial(height) as i:
                 feature = emit.bind(panel * height + i)
 
-                def element(y: int, x: int, feature: Expr = feature, channel: Expr = first + step) -> Expr:
+                def element(y: int, x: int, feature: Expr = feature, channel: Expr = first + step) -> Value:
                     value = weight[tirx.min(feature, features - 1), channel, y, x]
                     value = tirx.if_then_else(feature < features, value, emit.constant(0.0))
                     return emit.bind(tirx.Cast("float64", value))
@@ -132,7 +132,7 @@ def winograd_func(spec: ConvolutionSpec, arithmetic: Arithmetic, steps: Epilogue
 
             with emit.serial(own) as panel, emit.serial(tile.vectors) as j:
 
-                def keep(position: int, channel: Expr, value: Expr, panel: Expr = panel, j: Expr = j) -> None:
+                def keep(position: int, channel: Expr, value: Value, panel: Expr = panel, j: Expr = j) -> None:
                     emit.store(inputs, value, [input_at(position, panel, channel, j * tile.lanes)], tile.lanes)
 
                 start = emit.bind((left + panel) * tile.columns + j * tile.lanes)
@@ -140,27 +140,29 @@ def winograd_func(spec: ConvolutionSpec, arithmetic: Arithmetic, steps: Epilogue
 
             with emit.serial(scheme.positions) as position:
 
-                def weight(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int, position: Expr = position) -> Expr:
+                def weight(
+                    strip: Expr, first: Expr, steps: Dim, step: Expr, i: int, position: Expr = position
+                ) -> Value:
                     at = packed_at(spec.features, tile, strip, first, steps, step) + i
                     return packed[position * position_size + at]
 
-                def column(panel: Expr, first: Expr, step: Expr, j: int, position: Expr = position) -> Expr:
+                def column(panel: Expr, first: Expr, step: Expr, j: int, position: Expr = position) -> Value:
                     return emit.load(inputs, [input_at(position, panel, first + step, j * tile.lanes)], tile.lanes)
 
-                def element(panel: Expr, channel: Expr, column: Expr, position: Expr = position) -> Expr:
+                def element(panel: Expr, channel: Expr, column: Expr, position: Expr = position) -> Value:
                     return inputs[input_at(position, panel, channel, column)]
 
                 block = Block(tile, strips, sums, position * width)
                 emit_block(block, strips, own, chunks, row=weight, column=column, fetch=element)
 
-            def write(feature: Expr, pixel: Expr, value: Expr, lanes: int) -> None:
+            def write(feature: Expr, pixel: Expr, value: Value, lanes: int) -> None:
                 at = [item, feature, pixel]
                 value = epilogue.apply(steps, extra, value, feature, at, lanes, feature_is_last=False)
                 emit.store(out, value, at, lanes)
 
             with emit.serial(own) as panel, emit.serial(tile.vectors) as j:
 
-                def product(position: int, feature: Expr, panel: Expr = panel, j: Expr = j) -> Expr:
+                def product(position: int, feature: Expr, panel: Expr = panel, j: Expr = j) -> Value:
                     return emit.load(sums, [sum_at(position, panel, feature, j * tile.lanes)], tile.lanes)
 
                 start = emit.bind((left + panel) * tile.columns + j * tile.lanes)

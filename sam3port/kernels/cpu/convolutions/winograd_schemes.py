@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Expr
+from sam3port.kernels.cpu.codegen.emit import Value
 from sam3port.kernels.cpu.codegen.expressions import fma
 
 Line = Sequence[Any]
@@ -33,9 +33,9 @@ class Scheme:
     weights: Callable[[Line], list[Any]]
     """``three weights -> m + 2``, in float64: its products are exact there, so the results do not depend on the order
     or the instructions that they are computed by."""
-    pixels: Callable[[Line, int], list[Expr]]
+    pixels: Callable[[Line, int], list[Value]]
     """``(m + 2 vectors, their lanes) -> m + 2``."""
-    sums: Callable[[Line, int], list[Expr]]
+    sums: Callable[[Line, int], list[Value]]
     """``(m + 2 vectors of products, their lanes) -> m results``."""
 
     @property
@@ -57,11 +57,11 @@ def _weights_2(g: Line) -> list[Any]:
     return [g[0], (g[0] + g[1] + g[2]) * 0.5, (g[0] - g[1] + g[2]) * 0.5, g[2]]
 
 
-def _pixels_2(d: Line, _lanes: int) -> list[Expr]:
+def _pixels_2(d: Line, _lanes: int) -> list[Value]:
     return [emit.bind(value) for value in (d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3])]
 
 
-def _sums_2(m: Line, _lanes: int) -> list[Expr]:
+def _sums_2(m: Line, _lanes: int) -> list[Value]:
     return [emit.bind(m[0] + m[1] + m[2]), emit.bind(m[1] - m[2] - m[3])]
 
 
@@ -84,14 +84,14 @@ def _weights_4(g: Line) -> list[Any]:
     ]  # fmt: skip
 
 
-def _pixels_4(d: Line, lanes: int) -> list[Expr]:
-    def times(factor: float, value: Expr, plus: Expr) -> Expr:
+def _pixels_4(d: Line, lanes: int) -> list[Value]:
+    def times(factor: float, value: Value, plus: Value) -> Value:
         return emit.bind(fma(value, emit.constant(factor, lanes), plus))
 
-    def outer(at: int) -> Expr:
+    def outer(at: int) -> Value:
         return times(_NEAR_2 * _FAR_2, d[at], times(-_NEAR_2 - _FAR_2, d[at + 2], d[at + 4]))
 
-    def both(point: float, other: float) -> list[Expr]:
+    def both(point: float, other: float) -> list[Value]:
         """At a point and at its negative."""
         even, odd = times(-other, d[2], d[4]), times(-other, d[1], d[3])
         return [times(point, odd, even), times(-point, odd, even)]
@@ -99,10 +99,10 @@ def _pixels_4(d: Line, lanes: int) -> list[Expr]:
     return [outer(0), *both(NEAR, _FAR_2), *both(FAR, _NEAR_2), outer(1)]
 
 
-def _sums_4(m: Line, lanes: int) -> list[Expr]:
+def _sums_4(m: Line, lanes: int) -> list[Value]:
     near, far = [(emit.bind(m[i] + m[i + 1]), emit.bind(m[i] - m[i + 1])) for i in (1, 3)]
 
-    def power(exponent: int, plus: Expr | None = None) -> Expr:
+    def power(exponent: int, plus: Value | None = None) -> Value:
         even = exponent % 2
         scaled = near[even] * emit.constant(NEAR**exponent, lanes)
         if plus is not None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Buffer, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Expr, Value
 from sam3port.kernels.cpu.convolutions.winograd_schemes import Line, Scheme
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def transform_inputs(
     item: Expr,
     start: Expr,
     lanes: int,
-    keep: Callable[[int, Expr, Expr], None],
+    keep: Callable[[int, Expr, Value], None],
 ) -> None:
     """Of `lanes` neighbouring tiles from `start` on, of all channels: ``keep(position, channel, vector of tiles)``."""
     top, left = spec.padding[:2]
@@ -42,7 +43,7 @@ def transform_inputs(
     def neighbours() -> None:
         """They lie in one row, and within the image."""
         with emit.serial(spec.channels) as channel:
-            lines: list[list[Expr]] = []
+            lines: list[list[Value]] = []
             for line in range(side):
                 # A tile's last two pixels are the first two of the next.
                 near, far = (
@@ -87,8 +88,8 @@ def transform_outputs(
     tiles: Tiles,
     start: Expr,
     lanes: int,
-    product: Callable[[int, Expr], Expr],
-    write: Callable[[Expr, Expr, Expr, int], None],
+    product: Callable[[int, Expr], Value],
+    write: Callable[[Expr, Expr, Value, int], None],
 ) -> None:
     """Of `lanes` neighbouring tiles from `start` on, all features: ``write(feature, pixel, value, lanes)``.
 
@@ -98,7 +99,7 @@ def transform_outputs(
     m, side = scheme.results, scheme.side
     row, place = emit.bind(start // tiles.in_row), emit.bind(start % tiles.in_row)
 
-    def results(feature: Expr) -> list[list[Expr]]:
+    def results(feature: Expr) -> list[list[Value]]:
         products = [
             [emit.bind(product(line * side + column, feature)) for column in range(side)] for line in range(side)
         ]
@@ -116,9 +117,8 @@ def transform_outputs(
     def one_by_one() -> None:
         with emit.serial(spec.features) as feature:
             found = emit.scratch((m * m * lanes,))
-            for line, values in enumerate(results(feature)):
-                for column, value in enumerate(values):
-                    emit.store(found, value, [(line * m + column) * lanes], lanes)
+            for position, value in enumerate(itertools.chain(*results(feature))):
+                emit.store(found, value, [position * lanes], lanes)
             with emit.serial(lanes) as lane, emit.serial(m) as line, emit.serial(m) as column:
                 tile = emit.bind(start + lane)
                 y = emit.bind(tile // tiles.in_row * m + line)
@@ -136,12 +136,12 @@ def transform_outputs(
     emit.when(whole, neighbours, one_by_one)
 
 
-def _every(line: Expr, m: int, lanes: int, firsts: range) -> list[Expr]:
+def _every(line: Expr, m: int, lanes: int, firsts: range) -> list[Value]:
     """Of ``m * lanes`` neighbours every m-th, from each of the first ones on."""
     return [emit.bind(tirx.Shuffle([line], list(range(first, m * lanes, m)))) for first in firsts]
 
 
-def _keep_transformed(scheme: Scheme, lines: list[list[Any]], lanes: int, keep: Callable[[int, Expr], None]) -> None:
+def _keep_transformed(scheme: Scheme, lines: list[list[Any]], lanes: int, keep: Callable[[int, Value], None]) -> None:
     side = range(scheme.side)
     by_column: list[Line] = [scheme.pixels([line[column] for line in lines], lanes) for column in side]
     for line in side:

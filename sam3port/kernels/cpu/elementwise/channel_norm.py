@@ -8,7 +8,7 @@ from typing import Final
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit, epilogue, lines
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.formats.cpu import Cpu
 
@@ -69,13 +69,13 @@ def _normalise(
     share = emit.constant(1.0 / channels, lanes)
     means, deviations = emit.scratch((vectors * lanes,)), emit.scratch((vectors * lanes,))
 
-    def value(channel: Expr, j: Expr) -> Expr:
+    def value(channel: Expr, j: Expr) -> Value:
         return emit.load(x, [item, channel, start + j * lanes], lanes)
 
-    def mean(j: int) -> Expr:
+    def mean(j: Expr) -> Value:
         return emit.load(means, [j * lanes], lanes)
 
-    def squared(channel: Expr, j: int) -> Expr:
+    def squared(channel: Expr, j: int) -> Value:
         apart = emit.bind(value(channel, j) - mean(j))
         return apart * apart
 
@@ -84,14 +84,14 @@ def _normalise(
     for j, total in enumerate(_sums(channels, vectors, lanes, squared)):
         emit.store(deviations, tirx.sqrt(total * share + emit.constant(epsilon, lanes)), [j * lanes], lanes)
     # Loops, not copies for each vector: a GELU is long.
-    with emit.serial(channels) as channel, emit.serial(vectors) as j:
-        at = [item, channel, start + j * lanes]
-        result = (value(channel, j) - mean(j)) / emit.load(deviations, [j * lanes], lanes)
+    with emit.serial(channels) as channel, emit.serial(vectors) as vector:
+        at = [item, channel, start + vector * lanes]
+        result = (value(channel, vector) - mean(vector)) / emit.load(deviations, [vector * lanes], lanes)
         result = epilogue.apply(steps, extra, result, channel, at, lanes, feature_is_last=False)
         emit.store(out, result, at, lanes)
 
 
-def _sums(channels: int, vectors: int, lanes: int, value: Callable[[Expr, int], Expr]) -> list[Expr]:
+def _sums(channels: int, vectors: int, lanes: int, value: Callable[[Expr, int], Value]) -> list[Expr]:
     """Over the channels, one for each vector: sums of a few channels are summed, so that no chain is long."""
     totals = [emit.scratch((lanes,)) for _ in range(vectors)]
     for total in totals:

@@ -6,11 +6,12 @@ TVM's own legalisation computes a variance as E[x^2] - E[x]^2 in float32, which 
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit, epilogue, expressions, lines
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.formats.cpu import Cpu
 
@@ -38,12 +39,11 @@ def layer_norm_func(rows: Dim, length: int, epsilon: float, cpu: Cpu) -> tirx.Pr
     return emit.primfunc(parameters, body, kernel=emit.Kernel("layer norm", "two passes over each row"))
 
 
-def _moments(load: object, length: int, epsilon: float, lanes: int) -> tuple[Expr, Expr]:
+def _moments(load: Callable[[Expr, int], Value], length: int, epsilon: float, lanes: int) -> tuple[Value, Value]:
     """Mean and 1 / sqrt(variance + epsilon) of a line."""
-    assert callable(load)
     mean = emit.bind(lines.fold(length, lanes, load, operator.add, 0.0) * emit.constant(1.0 / length))
 
-    def squared(at: Expr, n: int) -> Expr:
+    def squared(at: Expr, n: int) -> Value:
         difference = emit.bind(load(at, n) - emit.broadcast(mean, n))
         return difference * difference
 
@@ -95,12 +95,12 @@ def group_norm_func(
         with emit.parallel(batch * channels) as task:
             item, channel = task // channels, task % channels
 
-            def load(at: Expr, n: int) -> Expr:
+            def load(at: Expr, n: int) -> Value:
                 return emit.load(x, [item, channel, at], n)
 
             mean = emit.bind(lines.fold(size, cpu.lanes, load, operator.add, 0.0) * emit.constant(1.0 / size))
 
-            def squared(at: Expr, n: int) -> Expr:
+            def squared(at: Expr, n: int) -> Value:
                 difference = emit.bind(load(at, n) - emit.broadcast(mean, n))
                 return difference * difference
 
@@ -115,7 +115,7 @@ def group_norm_func(
                 * emit.constant(1.0 / members)
             )
 
-            def share(at: Expr, _n: int) -> Expr:
+            def share(at: Expr, _n: int) -> Value:
                 apart = emit.bind(means[first + at] - mean)
                 return squares[first + at] * emit.constant(1.0 / size) + apart * apart
 

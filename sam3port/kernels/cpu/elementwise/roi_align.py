@@ -14,7 +14,7 @@ from typing import Final
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit, lines
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.formats.cpu import Cpu
 
@@ -68,14 +68,14 @@ def roi_align_func(spec: RoiAlignSpec, cpu: Cpu) -> tirx.PrimFunc:
     return emit.primfunc(parameters, body, kernel=kernel)
 
 
-def _kept(value: Expr) -> Expr:
+def _kept(value: Expr) -> Value:
     """`value`, computed here and once, through memory: TVM's interval analysis fails on bounds of floats."""
     held = emit.scratch((1,))
     emit.store(held, value, [0])
     return held[0]
 
 
-def _integer(value: Expr) -> Expr:
+def _integer(value: Expr) -> Value:
     return tirx.Cast("int64", _kept(value))
 
 
@@ -135,10 +135,10 @@ def _sum_rows(x: Buffer, of: list[Expr], rows: _Weights, y: Expr, line: Buffer, 
         lines.each(width, lanes, add)
 
 
-def _dot(columns: _Weights, column: Expr, line: Buffer, width: int, lanes: int) -> Expr:
+def _dot(columns: _Weights, column: Expr, line: Buffer, width: int, lanes: int) -> Value:
     """One row of bins' value in one column of bins."""
 
-    def product(at: Expr, n: int) -> Expr:
+    def product(at: Expr, n: int) -> Value:
         return emit.load(columns.values, [column * width + at], n) * emit.load(line, [at], n)
 
     return lines.fold(width, lanes, product, lambda a, b: a + b, 0.0)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Dim, Expr, Value
 from sam3port.kernels.cpu.formats import bfloat16_bits as bits
 from sam3port.kernels.cpu.formats.cpu import Cpu
 from sam3port.kernels.cpu.formats.format import Element, Format
@@ -59,7 +59,7 @@ class Pairs(Format):
     def instructions(self, lanes: int, *others: int) -> contextlib.AbstractContextManager[None]:
         return bits.imported([*(1 << power for power in range(1, lanes.bit_length())), *others])
 
-    def group(self, depth: Dim, at: Expr, element: Element, lanes: int = 1) -> Expr:
+    def group(self, depth: Dim, at: Expr, element: Element, lanes: int = 1) -> Value:
         even = self.all_full(depth)
         # Beyond an odd depth: any element that is there, and zero made of it.
         second = 2 * at + 1 if even else tirx.min(2 * at + 1, depth - 1)
@@ -70,7 +70,7 @@ class Pairs(Format):
         there = tirx.Select(2 * at + 1 < depth, tirx.IntImm("uint32", 0xFFFFFFFF), tirx.IntImm("uint32", 0xFFFF))
         return tirx.bitwise_and(pair, emit.broadcast(there, lanes))
 
-    def groups_along(self, at: Expr, load: Callable[[Expr, int], Expr], lanes: int) -> Expr:
+    def groups_along(self, at: Expr, load: Callable[[Expr, int], Value], lanes: int) -> Value:
         if lanes == 1:
             return bits.pair(load(2 * at, 1), load(2 * at + 1, 1))
         return bits.pairs_along(load(2 * at, 2 * lanes), lanes)
@@ -108,16 +108,16 @@ class Widened(Format):
     def converts_left(self) -> bool:
         return self.rounds_left
 
-    def group(self, depth: Dim, at: Expr, element: Element, lanes: int = 1) -> Expr:
+    def group(self, depth: Dim, at: Expr, element: Element, lanes: int = 1) -> Value:
         return bits.rounded(element(at), lanes) if self.rounds_left else element(at)
 
-    def groups_along(self, at: Expr, load: Callable[[Expr, int], Expr], lanes: int) -> Expr:
+    def groups_along(self, at: Expr, load: Callable[[Expr, int], Value], lanes: int) -> Value:
         return bits.rounded(load(at, lanes), lanes) if self.rounds_left else load(at, lanes)
 
-    def weight_group(self, depth: int, at: Expr, element: Element, companions: Sequence[Expr] = ()) -> Expr:
+    def weight_group(self, depth: int, at: Expr, element: Element, companions: Sequence[Value] = ()) -> Value:
         return bits.narrow(element(at))
 
-    def widened(self, groups: Expr, lanes: int) -> Expr:
+    def widened(self, groups: Value, lanes: int) -> Value:
         return bits.widen(groups, lanes)
 
     def on_host(self, weight: npt.NDArray[np.float32], axis: int) -> npt.NDArray[Any]:

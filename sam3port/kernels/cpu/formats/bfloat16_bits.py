@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Expr
+from sam3port.kernels.cpu.codegen.emit import Value
 
 _SIGN_AWAY = 0x7FFFFFFF
 _INFINITY = 0x7F800000
@@ -24,11 +24,11 @@ _UPPER = 0xFFFF0000
 _BELOW_HALF = 0x7FFF
 
 
-def _number(value: int, lanes: int, dtype: str = "uint32") -> Expr:
+def _number(value: int, lanes: int, dtype: str = "uint32") -> Value:
     return emit.broadcast(tirx.IntImm(dtype, value), lanes)
 
 
-def rounded_bits(x: Expr, lanes: int) -> Expr:
+def rounded_bits(x: Value, lanes: int) -> Value:
     """uint32: the bfloat16 nearest to a float32 (ties to even) in its upper half, zero in its lower one.
 
     Infinities stay, what is beyond the largest bfloat16 becomes one, NaN stays NaN.
@@ -42,23 +42,23 @@ def rounded_bits(x: Expr, lanes: int) -> Expr:
     return emit.bind(tirx.bitwise_and(kept, _number(_UPPER, lanes)))
 
 
-def rounded(x: Expr, lanes: int) -> Expr:
+def rounded(x: Value, lanes: int) -> Value:
     """float32: `x` rounded to bfloat16."""
     return tirx.reinterpret(emit.vector_type(lanes), rounded_bits(x, lanes))
 
 
-def narrow(x: Expr, lanes: int = 1) -> Expr:
+def narrow(x: Value, lanes: int = 1) -> Value:
     """uint16: the bits of `x` rounded to bfloat16."""
     return tirx.Cast(emit.vector_type(lanes, "uint16"), tirx.shift_right(rounded_bits(x, lanes), _number(16, lanes)))
 
 
-def widen(bits: Expr, lanes: int) -> Expr:
+def widen(bits: Value, lanes: int) -> Value:
     """float32: the bfloat16 of these uint16, exactly."""
     upper = tirx.shift_left(tirx.Cast(emit.vector_type(lanes, "uint32"), bits), _number(16, lanes))
     return tirx.reinterpret(emit.vector_type(lanes), upper)
 
 
-def pair(low: Expr, high: Expr) -> Expr:
+def pair(low: Value, high: Value) -> Value:
     """uint32: two float32 rounded to bfloat16, `low` in the lower half."""
     return tirx.bitwise_or(tirx.shift_right(rounded_bits(low, 1), _number(16, 1)), rounded_bits(high, 1))
 
@@ -68,7 +68,7 @@ def imported(widths: Iterable[int]) -> contextlib.AbstractContextManager[None]:
     return emit.llvm_imported("".join(map(_in_llvm, sorted(set(widths)))))
 
 
-def pairs_along(x: Expr, lanes: int) -> Expr:
+def pairs_along(x: Value, lanes: int) -> Value:
     """uint32: `lanes` pairs from ``2 * lanes`` neighbours, float32.
 
     By the CPU's own instruction where it has one; LLVM knows. Subnormal numbers may become 0.
@@ -76,7 +76,7 @@ def pairs_along(x: Expr, lanes: int) -> Expr:
     return tirx.call_extern(emit.vector_type(lanes, "uint32"), _along(lanes), x)
 
 
-def pairs_beside(low: Expr, high: Expr, lanes: int) -> Expr:
+def pairs_beside(low: Value, high: Value, lanes: int) -> Value:
     """uint32: pairs from two vectors of float32, likewise."""
     return tirx.call_extern(emit.vector_type(lanes, "uint32"), _beside(lanes), low, high)
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from sam3port.kernels.cpu.codegen.emit import Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Dim, Expr, Value
 from sam3port.kernels.cpu.formats.format import Element, Format
 from sam3port.kernels.cpu.formats.micro_kernel import MULTIPLY_ADD, MicroKernel
 
@@ -33,10 +33,10 @@ class Float32(Format):
     def described(self) -> str:
         return "weight packed"
 
-    def group(self, depth: Dim, at: Expr, element: Element, lanes: int = 1) -> Expr:
+    def group(self, depth: Dim, at: Expr, element: Element, lanes: int = 1) -> Value:
         return element(at)
 
-    def groups_along(self, at: Expr, load: Callable[[Expr, int], Expr], lanes: int) -> Expr:
+    def groups_along(self, at: Expr, load: Callable[[Expr, int], Value], lanes: int) -> Value:
         return load(at, lanes)
 
     def on_host(self, weight: npt.NDArray[np.float32], axis: int) -> npt.NDArray[Any]:

@@ -11,17 +11,17 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Dim, Expr, Value
 from sam3port.kernels.cpu.formats.cpu import Cpu
 from sam3port.kernels.cpu.formats.micro_kernel import MicroKernel
 
-Element = Callable[[Expr], Expr]
+Element = Callable[[Expr], Value]
 """``k -> number``: the float32 at step k of K, or a vector of them along another axis."""
 
 
@@ -74,6 +74,10 @@ class Format(ABC):
         """Whether numbers of the left operand become others on the way, so that it pays to pack them once."""
         return False
 
+    @overload
+    def groups(self, depth: int) -> int: ...
+    @overload
+    def groups(self, depth: Dim) -> Dim: ...
     def groups(self, depth: Dim) -> Dim:
         """How many groups `depth` steps along K are; the last one may be filled with zeros."""
         return depth if self.micro_kernel.group == 1 else emit.ceildiv(depth, self.micro_kernel.group)
@@ -86,7 +90,7 @@ class Format(ABC):
         """Whether it is known that no group is filled with zeros."""
         return self.micro_kernel.group == 1 or (isinstance(depth, int) and depth % self.micro_kernel.group == 0)
 
-    def zero(self, lanes: int = 1) -> Expr:
+    def zero(self, lanes: int = 1) -> Value:
         """So many groups of zeros."""
         return emit.zero(self.cached, lanes)
 
@@ -95,18 +99,18 @@ class Format(ABC):
         return contextlib.nullcontext()
 
     @abstractmethod
-    def group(self, depth: Dim, at: Expr, element: Element, lanes: int = 1) -> Expr:
+    def group(self, depth: Dim, at: Expr, element: Element, lanes: int = 1) -> Value:
         """Group `at` of an activation of that depth, or `lanes` of them side by side along another axis than K."""
 
     @abstractmethod
-    def groups_along(self, at: Expr, load: Callable[[Expr, int], Expr], lanes: int) -> Expr:
+    def groups_along(self, at: Expr, load: Callable[[Expr, int], Value], lanes: int) -> Value:
         """`lanes` full groups of an activation along K, from group `at` on.
 
         Args:
             load: ``(k, count) -> vector`` of so many neighbours along K, float32.
         """
 
-    def row_factors(self, largest: Expr) -> tuple[Expr, Expr]:
+    def row_factors(self, largest: Value) -> tuple[Value, Value]:
         """What numbers of a row are multiplied with, and what `finished` gets for it, where the format `scales_rows`.
 
         Args:
@@ -114,15 +118,15 @@ class Format(ABC):
         """
         raise NotImplementedError(f"{self} scales no rows")
 
-    def companions_of(self, depth: int, element: Element) -> Sequence[Expr]:
+    def companions_of(self, depth: int, element: Element) -> Sequence[Value]:
         """The `companions` of one column of a weight of that depth."""
         return ()
 
-    def weight_group(self, depth: int, at: Expr, element: Element, companions: Sequence[Expr] = ()) -> Expr:
+    def weight_group(self, depth: int, at: Expr, element: Element, companions: Sequence[Value] = ()) -> Value:
         """Group `at` of a column of a weight of that depth, of the type `stored`; the column has these `companions`."""
         return self.group(depth, at, element)
 
-    def finished(self, sums: Expr, row: Expr | None, companions: Sequence[Expr], lanes: int) -> Expr:
+    def finished(self, sums: Value, row: Value | None, companions: Sequence[Value], lanes: int) -> Value:
         """The product's values, float32.
 
         Args:
@@ -133,7 +137,7 @@ class Format(ABC):
         """
         return sums
 
-    def widened(self, groups: Expr, lanes: int) -> Expr:
+    def widened(self, groups: Value, lanes: int) -> Value:
         """Groups of a weight as they are multiplied, from groups as they are stored."""
         return groups
 

@@ -14,7 +14,7 @@ from typing import Final
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Expr
+from sam3port.kernels.cpu.codegen.emit import Value
 
 AVX512_BF16: Final = "avx512bf16"
 NEON_BF16: Final = "bf16"
@@ -34,7 +34,7 @@ class MicroKernel:
     sums: str = "float32"
     """TVM's type of an accumulator."""
 
-    def multiply_add(self, sums: Expr, a: Expr, b: Expr, lanes: int) -> Expr:
+    def multiply_add(self, sums: Value, a: Value, b: Value, lanes: int) -> Value:
         """The vector of new sums; `a` and `b` are vectors of so many groups."""
         return sums + a * b
 
@@ -64,7 +64,7 @@ class DotProduct(MicroKernel):
     numbers: str = ""
     """A group, in words for people."""
 
-    def multiply_add(self, sums: Expr, a: Expr, b: Expr, lanes: int) -> Expr:
+    def multiply_add(self, sums: Value, a: Value, b: Value, lanes: int) -> Value:
         return tirx.call_extern(emit.vector_type(lanes, self.sums), self.function(lanes), sums, a, b)
 
     def imported(self, lanes: int) -> contextlib.AbstractContextManager[None]:

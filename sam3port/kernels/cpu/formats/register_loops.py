@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Value
 from sam3port.kernels.cpu.formats.bfloat16 import dot_of_bfloat16
 from sam3port.kernels.cpu.formats.micro_kernel import MULTIPLY_ADD, MicroKernel, dot_of_bytes
 
@@ -17,7 +17,7 @@ SUMS: Final = 12
 them, and the operands beside them."""
 
 
-def multiply_add(threads: int, lanes: int, rounds: int) -> Any:
+def multiply_add(threads: int, lanes: int, rounds: int) -> tirx.PrimFunc:
     """``sum = sum * a + b`` in float32: 2 operations for each lane of `SUMS` registers, ``rounds`` times.
 
     Args:
@@ -29,13 +29,13 @@ def multiply_add(threads: int, lanes: int, rounds: int) -> Any:
         A function of ``seeds`` float32[2, lanes], a and b, and ``out`` float32[threads, SUMS * lanes], the sums.
     """
 
-    def step(sums: Expr, factor: Expr, term: Expr) -> Expr:
+    def step(sums: Value, factor: Value, term: Value) -> Value:
         return sums * factor + term
 
     return _loop(threads, lanes, rounds, MULTIPLY_ADD, step)
 
 
-def multiply_add_pairs(threads: int, lanes: int, rounds: int, feature: str) -> Any:
+def multiply_add_pairs(threads: int, lanes: int, rounds: int, feature: str) -> tirx.PrimFunc:
     """``sum += a.low * b.low + a.high * b.high`` in bfloat16: 4 operations for each lane, as `multiply_add`.
 
     Args:
@@ -49,7 +49,7 @@ def multiply_add_pairs(threads: int, lanes: int, rounds: int, feature: str) -> A
     return _loop(threads, lanes, rounds, dot_of_bfloat16(feature))
 
 
-def multiply_add_bytes(threads: int, lanes: int, rounds: int, feature: str) -> Any:
+def multiply_add_bytes(threads: int, lanes: int, rounds: int, feature: str) -> tirx.PrimFunc:
     """``sum += a0 * b0 + a1 * b1 + a2 * b2 + a3 * b3`` of bytes in int32: 8 operations for each lane.
 
     Args:
@@ -67,16 +67,16 @@ def _loop(
     lanes: int,
     rounds: int,
     kernel: MicroKernel,
-    step: Callable[[Expr, Expr, Expr], Expr] | None = None,
-) -> Any:
+    step: Callable[[Value, Value, Value], Value] | None = None,
+) -> tirx.PrimFunc:
     """``step(sums, a, b)`` again and again, or what `kernel` does."""
 
-    def multiply_add(sums: Expr, a: Expr, b: Expr) -> Expr:
+    def multiply_add(sums: Value, a: Value, b: Value) -> Value:
         return kernel.multiply_add(sums, a, b, lanes)
 
     one = tirx.IntImm(kernel.sums, 1) if kernel.sums == "int32" else tirx.FloatImm(kernel.sums, 1.0)
 
-    def body(seeds: Any, out: Any) -> None:
+    def body(seeds: Buffer, out: Buffer) -> None:
         with emit.parallel(threads) as thread:
             sums = [emit.scratch((lanes,), kernel.sums) for _ in range(SUMS)]
             left, right = (emit.bind(emit.load(seeds, [row, 0], lanes)) for row in (0, 1))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.formats.micro_kernel import MicroKernel
 
 CHUNK: Final = 128
@@ -39,7 +39,7 @@ class RegisterTile:
         """Memory for the sums of so many tiles, see `emit.scratch`."""
         return emit.scratch((tiles * self.rows * self.columns,), self.micro_kernel.sums)
 
-    def zero(self) -> Expr:
+    def zero(self) -> Value:
         """A vector of accumulators that have seen nothing."""
         return emit.zero(self.micro_kernel.sums, self.lanes)
 
@@ -47,7 +47,7 @@ class RegisterTile:
         return f"{self.rows} x {self.columns} in registers of {self.lanes}{self.micro_kernel}"
 
 
-Held = Callable[[int, int], Expr]
+Held = Callable[[int, int], Value]
 """``(i, j)``: vector j of row i, in registers."""
 
 
@@ -68,7 +68,7 @@ class TileSums:
         """Sums that are, or will be, in memory."""
         return TileSums(tile, memory, start, None)
 
-    def __call__(self, i: int, j: int) -> Expr:
+    def __call__(self, i: int, j: int) -> Value:
         """The vector j of row i."""
         if self.held is not None:
             return self.held(i, j)
@@ -107,8 +107,8 @@ def sum_steps(
     tile: RegisterTile,
     first: Expr,
     count: Dim,
-    row: Callable[[Expr, int], Expr],
-    column: Callable[[Expr, int], Expr],
+    row: Callable[[Expr, int], Value],
+    column: Callable[[Expr, int], Value],
     beside: Callable[[Expr], None] | None = None,
 ) -> Held:
     """Emits the sums of ``row(k, i) * column(k, j)`` over `count` steps k from `first` on, kept in registers.
@@ -121,7 +121,7 @@ def sum_steps(
     sums = [emit.scratch((tile.columns,), kernel.sums) for _ in range(tile.rows)]
     zero = tile.zero()
 
-    def held(i: int, j: int) -> Expr:
+    def held(i: int, j: int) -> Value:
         return emit.load(sums[i], [j * lanes], lanes)
 
     def one(k: Expr) -> None:
@@ -150,8 +150,8 @@ def sum_steps(
 def accumulate(
     tile: RegisterTile,
     depth: Dim,
-    row: Callable[[Expr, int], Expr],
-    column: Callable[[Expr, int], Expr],
+    row: Callable[[Expr, int], Value],
+    column: Callable[[Expr, int], Value],
     stash: Buffer,
     at_most: int | None = None,
 ) -> TileSums:
@@ -167,7 +167,7 @@ def accumulate(
     if bound is not None and bound <= CHUNK:
         return TileSums(tile, stash, 0, sum_steps(tile, 0, depth, row, column))
     chunks = emit.ceildiv(depth, CHUNK)
-    length = emit.ceildiv(depth, chunks) if isinstance(depth, int) else CHUNK
+    length = emit.ceildiv(depth, emit.ceildiv(depth, CHUNK)) if isinstance(depth, int) else CHUNK
     result = TileSums.stored(tile, stash)
     result.store(lambda _i, _j: tile.zero())
     with emit.serial(chunks) as chunk:

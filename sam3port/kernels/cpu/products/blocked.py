@@ -12,10 +12,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.formats.register_tile import CHUNK, Held, RegisterTile, TileSums, sum_steps
 from sam3port.kernels.cpu.scheduling.schedules import WINDOW
 
@@ -56,7 +56,9 @@ class Chunks:
 
     def known(self) -> list[tuple[int, int]]:
         """The bounds of all, where the depth is known."""
-        return [self.bounds(chunk) for chunk in range(self.count)]
+        assert isinstance(self.count, int)
+        found = [self.bounds(chunk) for chunk in range(self.count)]
+        return [(first, steps) for first, steps in found if isinstance(first, int) and isinstance(steps, int)]
 
     def bound(self, chunk: Expr) -> tuple[Expr, Dim]:
         """The bounds of one, computed here and once."""
@@ -86,9 +88,9 @@ def emit_block(
     panels: Dim,
     chunks: Chunks,
     *,
-    row: Callable[[Expr, Expr, Dim, Expr, int], Expr],
-    column: Callable[[Expr, Expr, Expr, int], Expr],
-    fetch: Callable[[Expr, Expr, Expr], Expr] | None = None,
+    row: Callable[[Expr, Expr, Dim, Expr, int], Value],
+    column: Callable[[Expr, Expr, Expr, int], Value],
+    fetch: Callable[[Expr, Expr, Expr], Value] | None = None,
     gather: Callable[[Expr, Expr, Dim], None] | None = None,
     gather_rows: Callable[[Expr, Dim], None] | None = None,
     element_bytes: int = 4,
@@ -117,7 +119,13 @@ def emit_block(
             beside = None
             if fetch is not None:
 
-                def ask(step: Expr, at: Expr, fetch: Any = fetch, panel: Expr = panel, first: Expr = first) -> None:
+                def ask(
+                    step: Expr,
+                    at: Expr,
+                    fetch: Callable[[Expr, Expr, Expr], Value] = fetch,
+                    panel: Expr = panel,
+                    first: Expr = first,
+                ) -> None:
                     emit.prefetch(fetch(panel + 1, first + step, at))
 
                 ahead = Ahead(block.tile.columns, chunks.steps, block.strips, element_bytes)
@@ -125,10 +133,10 @@ def emit_block(
                 if beside is None:
                     ahead.at_once(strip, ask)
 
-            def left(step: Expr, i: int, strip: Expr = strip, first: Expr = first, count: Dim = count) -> Expr:
+            def left(step: Expr, i: int, strip: Expr = strip, first: Expr = first, count: Dim = count) -> Value:
                 return row(strip, first, count, step, i)
 
-            def right(step: Expr, j: int, panel: Expr = panel, first: Expr = first) -> Expr:
+            def right(step: Expr, j: int, panel: Expr = panel, first: Expr = first) -> Value:
                 return column(panel, first, step, j)
 
             held = sum_steps(block.tile, 0, count, left, right, beside)
@@ -192,7 +200,7 @@ class Ahead:
         ask(at // self.columns, at % self.columns)
 
 
-def bring_near(tile: RegisterTile, steps: Dim, near: Buffer, value: Callable[[Expr, int], Expr]) -> None:
+def bring_near(tile: RegisterTile, steps: Dim, near: Buffer, value: Callable[[Expr, int], Value]) -> None:
     """A panel's chunk into the nearest cache: ``near[step, column]``, from ``(step, j) -> vector``."""
     with emit.serial(steps) as step:
         for j in range(tile.vectors):

@@ -12,7 +12,7 @@ from typing import Final
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit, epilogue, lines
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.formats.cpu import Cpu
 
@@ -22,8 +22,9 @@ _LEAST_VECTORS: Final = 4
 
 def fits(n: Dim, k: Dim, cpu: Cpu) -> bool:
     """Whether a product over K with that many columns should be computed so."""
-    known = isinstance(n, int) and isinstance(k, int)
-    return known and n <= _MOST and cpu.lanes > 1 and k >= _LEAST_VECTORS * cpu.lanes
+    if not (isinstance(n, int) and isinstance(k, int)):
+        return False
+    return n <= _MOST and cpu.lanes > 1 and k >= _LEAST_VECTORS * cpu.lanes
 
 
 def few_columns_func(batch: Dim, m: Dim, n: int, k: int, cpu: Cpu, steps: Epilogue = ()) -> tirx.PrimFunc:
@@ -39,7 +40,7 @@ def few_columns_func(batch: Dim, m: Dim, n: int, k: int, cpu: Cpu, steps: Epilog
             item, row = emit.bind(place // m), emit.bind(place % m)
             for column in range(n):
 
-                def product(at: Expr, lanes: int, column: int = column) -> Expr:
+                def product(at: Expr, lanes: int, column: int = column) -> Value:
                     return emit.load(x, [item, row, at], lanes) * emit.load(columns, [item, column, at], lanes)
 
                 value = lines.fold(k, cpu.lanes, product, operator.add, 0.0)

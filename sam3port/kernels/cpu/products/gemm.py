@@ -17,7 +17,7 @@ from tvm import tirx
 
 from sam3port.kernels.common.row_order import RowOrder
 from sam3port.kernels.cpu.codegen import emit, epilogue
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter, Value
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.formats.format import Arithmetic, Element
 from sam3port.kernels.cpu.products.blocked import bring_near
@@ -63,7 +63,7 @@ def pack_weight_func(
 
     def body(weight: Buffer, packed: Buffer, *companions: Buffer) -> None:
         def column_of(feature: Expr) -> Element:
-            def element(step: Expr) -> Expr:
+            def element(step: Expr) -> Value:
                 value = weight[(step, feature) if transposed else (feature, step)]
                 return tirx.if_then_else(feature < n, value, emit.constant(0.0)) if n % columns else value
 
@@ -113,22 +113,22 @@ def linear_func(
     def body(x: Buffer, packed: Buffer, *rest: Buffer) -> None:
         beside, extra, out = rest[: len(format.companions)], rest[len(format.companions) : -1], rest[-1]
 
-        def write(row: Expr, column: Expr, value: Expr, lanes: int) -> None:
+        def write(row: Expr, column: Expr, value: Value, lanes: int) -> None:
             place = row if back is None else back.source(row)
             value = epilogue.apply(steps, extra, value, column, [place, column], lanes, feature_is_last=True)
             emit.store(out, value, [place, column], lanes)
 
-        def right(panel: Expr, group: Expr, j: int) -> Expr:
+        def right(panel: Expr, group: Expr, j: int) -> Value:
             line = emit.load(packed, [panel, group, j * tile.lanes], tile.lanes)
             return format.widened(line, tile.lanes)
 
-        def widen(panel: Expr, first: Expr, steps: Dim, near: Buffer) -> None:
+        def widen(_item: Expr, panel: Expr, first: Expr, steps: Dim, near: Buffer) -> None:
             bring_near(tile, steps, near, lambda step, j: right(panel, first + step, j))
 
-        def left(i: Expr, step: Expr, lanes: int) -> Expr:
+        def left(i: Expr, step: Expr, lanes: int) -> Value:
             return emit.load(x, [i if read is None else read.source(i), step], lanes)
 
-        def fetch(panel: Expr, group: Expr, column: Expr) -> Expr:
+        def fetch(panel: Expr, group: Expr, column: Expr) -> Value:
             return packed[panel, group, column]
 
         from_memory = any(step in epilogue.EXPENSIVE_STEPS for step in steps)
@@ -140,10 +140,10 @@ def linear_func(
             return
         emit_product(
             m, n, k, schedule, arithmetic,
-            row=left,
-            column=right,
-            fetch=fetch,
-            write=write,
+            row=lambda _item, i, step, lanes: left(i, step, lanes),
+            column=lambda _item, panel, group, j: right(panel, group, j),
+            fetch=lambda _item, panel, group, column: fetch(panel, group, column),
+            write=lambda _item, i, column, value, lanes: write(i, column, value, lanes),
             # A single strip of rows reads a weight only once.
             gather=widen if format.widens and not (isinstance(m, int) and m <= tile.rows) else None,
             element_bytes=format.stored_bytes,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.formats.format import Arithmetic
-from sam3port.kernels.cpu.products.product import Gather, emit_product, gather_panel
+from sam3port.kernels.cpu.products.product import Column, Fetch, Gather, emit_product, gather_panel
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule, matmul_schedule
 
 
@@ -35,8 +33,8 @@ def matmul_func(
     def product(
         a: Buffer,
         out: Buffer,
-        column: Callable[..., Expr] | None,
-        fetch: Callable[..., Expr],
+        column: Column | None,
+        fetch: Fetch,
         gather: Gather | None = None,
     ) -> None:
         emit_product(
@@ -49,7 +47,7 @@ def matmul_func(
 
     def gathered(a: Buffer, b: Buffer, out: Buffer) -> None:
         def gather(item: Expr, panel: Expr, first: Expr, steps: Dim, near: Buffer) -> None:
-            def neighbours(step: Expr, column: Expr, lanes: int) -> Expr:
+            def neighbours(step: Expr, column: Expr, lanes: int) -> Value:
                 return emit.load(b, [item, step, column], lanes)
 
             gather_panel(tile, arithmetic, (k, n), panel * tile.columns, first, steps, near, neighbours)
@@ -67,7 +65,7 @@ def matmul_func(
             with emit.serial(groups) as group, emit.serial(tile.columns) as column:
                 feature = panel * tile.columns + column
 
-                def element(step: Expr, item: Expr = item, feature: Expr = feature) -> Expr:
+                def element(step: Expr, item: Expr = item, feature: Expr = feature) -> Value:
                     value = b[item, feature, step]
                     full = isinstance(n, int) and n % tile.columns == 0
                     return value if full else tirx.if_then_else(feature < n, value, emit.constant(0.0))
@@ -77,7 +75,7 @@ def matmul_func(
         product(
             a, out,
             column=lambda item, panel, group, j: emit.load(lines, [at(item, panel, group, j * tile.lanes)], tile.lanes),
-            fetch=lambda *place: lines[at(*place)],
+            fetch=lambda item, panel, group, column: lines[at(item, panel, group, column)],
         )  # fmt: skip
 
     shape_b, body = ((batch, n, k), packed) if transpose_b else ((batch, k, n), gathered)

@@ -12,7 +12,7 @@ from typing import Final
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit, epilogue, expressions
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter, Value
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.formats.cpu import Cpu
@@ -64,7 +64,7 @@ def narrow_mlp_func(
                         # Rows beyond the last repeat it, and are not written.
                         emit.store(columns, x[tirx.min(top + i, rows - 1), each], [each * strip + i])
 
-                def feature(step: Expr, j: int, columns: Buffer = columns) -> Expr:
+                def feature(step: Expr, j: int, columns: Buffer = columns) -> Value:
                     value = emit.constant(0.0, tile.lanes)
                     for each in range(inputs):
                         weight = emit.broadcast(first[step, each], tile.lanes)
@@ -73,12 +73,10 @@ def narrow_mlp_func(
                     return epilogue.apply(between, inside, value, step, [], tile.lanes, feature_is_last=False)
 
                 sums = accumulate(tile, hidden, lambda step, i: second[step, i], feature, stash)
-                for result in range(results):
+                for row in range(results):
                     for j in range(tile.vectors):
-                        value = epilogue.apply(
-                            after, outside, sums(result, j), result, [], tile.lanes, feature_is_last=False
-                        )
-                        emit.store(stash, value, [result * strip + j * tile.lanes], tile.lanes)
+                        value = epilogue.apply(after, outside, sums(row, j), row, [], tile.lanes, feature_is_last=False)
+                        emit.store(stash, value, [row * strip + j * tile.lanes], tile.lanes)
                 with emit.serial(emit.minimum(strip, rows - top)) as i, emit.serial(results) as result:
                     emit.store(out, stash[result * strip + i], [top + i, result])
 

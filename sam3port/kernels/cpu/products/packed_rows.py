@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.codegen.transpose import turn_rows
 from sam3port.kernels.cpu.formats.format import Arithmetic
 from sam3port.kernels.cpu.formats.register_tile import RegisterTile
 from sam3port.kernels.cpu.products.blocked import Chunks
 
-Source = Callable[[Expr, int, Expr, int], Expr]
+Source = Callable[[Expr, int, Expr, int], Value]
 """``(strip, i, k, lanes) -> vector`` of row i of a strip, along K, float32."""
 
 
@@ -40,7 +40,7 @@ def pack_rows(
         with emit.serial(strips) as strip:
             start = emit.bind(first * (most_strips * rows) + strip * steps * rows)
 
-            def row(i: int, step: Expr, lanes: int, strip: Expr = strip, first: Expr = first) -> Expr:
+            def row(i: int, step: Expr, lanes: int, strip: Expr = strip, first: Expr = first) -> Value:
                 return format.groups_along(first + step, lambda k, count: source(strip, i, k, count), lanes)
 
             def rest(strip: Expr = strip, first: Expr = first, steps: Dim = steps, start: Expr = start) -> None:

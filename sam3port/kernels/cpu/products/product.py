@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.formats.format import Arithmetic
 from sam3port.kernels.cpu.formats.register_tile import RegisterTile, TileSums
@@ -17,7 +16,16 @@ from sam3port.kernels.cpu.products.packed_rows import pack_rows
 from sam3port.kernels.cpu.products.row_factors import row_factors
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule
 
-Gather = Callable[..., None]
+Row = Callable[[Expr, Expr, Expr, int], Value]
+"""``(item, i, k, lanes) -> vector``: neighbours along K of row i of the left operand, float32."""
+Column = Callable[[Expr, Expr, Expr, int], Value]
+"""``(item, panel, group, j) -> vector``: vector j of a group of a panel of the right operand."""
+Fetch = Callable[[Expr, Expr, Expr, Expr], Value]
+"""``(item, panel, group, column) -> element`` of the right operand in memory, see `emit_block`."""
+Gather = Callable[[Expr, Expr, Expr, Dim, Buffer], None]
+"""``(item, panel, first, steps, near)`` puts a chunk of a panel into ``near[step, column]``, in the nearest cache."""
+Write = Callable[[Expr, Expr, Expr, Value, int], None]
+"""``(item, i, column, value, lanes)`` consumes finished values of row i; called for valid positions only."""
 
 
 def emit_product(
@@ -27,29 +35,24 @@ def emit_product(
     schedule: ProductSchedule,
     arithmetic: Arithmetic,
     *,
-    row: Callable[..., Expr],
-    column: Callable[..., Expr] | None,
-    fetch: Callable[..., Expr],
-    write: Callable[..., None],
+    row: Row,
+    column: Column | None,
+    fetch: Fetch,
+    write: Write,
     batch: Dim | None = None,
     from_memory: bool = False,
     gather: Gather | None = None,
     element_bytes: int = 4,
-    companions: Callable[[Expr, int], Sequence[Expr]] | None = None,
+    companions: Callable[[Expr, int], Sequence[Value]] | None = None,
 ) -> None:
     """The loops of a product over packed columns, in parallel over blocks of rows (and groups of panels).
 
-    With `batch` the callables get the index in the batch first.
+    The callables get the index in the batch as ``item``, which is 0 where there is none.
 
     Args:
-        row: ``(i, k, lanes) -> neighbours`` along K of the left operand, float32.
-        column: ``(panel, group, j) -> vector`` of groups of the right operand (see `formats.format`); not asked
-            where they are gathered.
-        fetch: ``(panel, group, column) -> element`` of the right operand in memory, see `emit_block`.
-        write: ``(i, column, value, lanes)`` consumes finished values; called for valid positions only.
+        column: not asked where chunks are gathered.
         from_memory: see `write_tile`.
-        gather: ``(panel, first, steps, near)`` puts a chunk of a panel into ``near[step, column]`` in the nearest
-            cache, where it is read in place of `column`.
+        gather: what it gathers is read in place of `column`.
         element_bytes: of what `fetch` returns.
         companions: ``(column, lanes) -> vectors`` of what the format has beside a weight (`Format.companions`).
     """
@@ -57,8 +60,7 @@ def emit_product(
     tile = schedule.tile(arithmetic)
     panels = emit.ceildiv(n, tile.columns)
     if isinstance(m, int):
-        blocks = emit.ceildiv(m, schedule.block_rows)
-        block_tiles = emit.ceildiv(emit.ceildiv(m, blocks), tile.rows)
+        block_tiles = emit.ceildiv(emit.ceildiv(m, emit.ceildiv(m, schedule.block_rows)), tile.rows)
     else:
         block_tiles = max(1, schedule.block_rows // tile.rows)
     block_rows = block_tiles * tile.rows
@@ -70,32 +72,32 @@ def emit_product(
     count = blocks * groups if batch is None else batch * blocks * groups
 
     with arithmetic.instructions(), tasks(count) as task:
-        item: list[Any] = [] if batch is None else [task // (blocks * groups)]
+        item: Expr = 0 if batch is None else task // (blocks * groups)
         first_row = emit.bind(((task // groups) % blocks if batch is not None else task // groups) * block_rows)
         first_panel = emit.bind((task % groups) * group_panels)
         aligned = isinstance(m, int) and m % block_rows == 0
         strips = block_tiles if aligned else emit.bind(emit.ceildiv(tirx.min(m - first_row, block_rows), tile.rows))
         chunks = even_chunks(tile.unroll, format.groups(k), schedule.chunk)
 
-        def own_row(i: Expr, step: Expr, lanes: int) -> Expr:
-            return row(*item, clamp(first_row + i, m, block_rows), step, lanes)
+        def own_row(i: Expr, step: Expr, lanes: int) -> Value:
+            return row(item, clamp(first_row + i, m, block_rows), step, lanes)
 
         factors = row_factors(block_rows, k, tile.lanes, own_row, format.row_factors) if format.scales_rows else None
 
-        def source(strip: Expr, i: int, step: Expr, lanes: int) -> Expr:
-            value = row(*item, clamp(first_row + strip * tile.rows + i, m, block_rows), step, lanes)
+        def source(strip: Expr, i: int, step: Expr, lanes: int) -> Value:
+            value = row(item, clamp(first_row + strip * tile.rows + i, m, block_rows), step, lanes)
             if factors is None:
                 return value
             return value * emit.broadcast(factors.there[strip * tile.rows + i], lanes)
 
-        def finish(i: Expr, at: Expr, sums: Expr, lanes: int) -> None:
+        def finish(i: Expr, at: Expr, sums: Value, lanes: int) -> None:
             back = None if factors is None else factors.back[i - first_row]
             beside = () if companions is None else companions(at, lanes)
-            write(*item, i, at, format.finished(sums, back, beside, lanes), lanes)
+            write(item, i, at, format.finished(sums, back, beside, lanes), lanes)
 
         rows = pack_rows(tile, k, arithmetic, strips, block_tiles, chunks, source) if packs_rows else None
 
-        def element(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int) -> Expr:
+        def element(strip: Expr, first: Expr, steps: Dim, step: Expr, i: int) -> Value:
             if rows is not None:
                 return rows[first * block_rows + (strip * steps + step) * tile.rows + i]
             return source(strip, i, first + step, 1)
@@ -109,21 +111,21 @@ def emit_product(
             left = emit.bind(first_panel + window * width)
             own = emit.bind(emit.minimum(width, own_panels - window * width))
 
-            def vector(panel: Expr, first: Expr, step: Expr, j: int, left: Expr = left) -> Expr:
+            def vector(panel: Expr, first: Expr, step: Expr, j: int, left: Expr = left) -> Value:
                 if near is not None:
                     return emit.load(near, [step * tile.columns + j * tile.lanes], tile.lanes)
                 assert column is not None
-                return column(*item, left + panel, first + step, j)
+                return column(item, left + panel, first + step, j)
 
             def fill(panel: Expr, first: Expr, steps: Dim, left: Expr = left) -> None:
-                assert gather is not None
-                gather(*item, left + panel, first, steps, near)
+                assert gather is not None and near is not None
+                gather(item, left + panel, first, steps, near)
 
             emit_block(
                 block, strips, own, chunks,
                 row=element,
                 column=vector,
-                fetch=lambda panel, step, at: fetch(*item, left + panel, step, at),
+                fetch=lambda panel, step, at: fetch(item, left + panel, step, at),
                 gather=None if gather is None else fill,
                 element_bytes=element_bytes,
             )  # fmt: skip
@@ -145,9 +147,10 @@ def panel_groups(blocks: Dim, panels: Dim, batch: Dim | None, cores: int) -> int
     """Into how many tasks a block of rows is divided, so that few rows still occupy every core."""
     if not isinstance(panels, int):
         return 1
-    if not emit.is_static(blocks, 1 if batch is None else batch):
+    items = 1 if batch is None else batch
+    if not (isinstance(blocks, int) and isinstance(items, int)):
         return min(panels, 4 if batch is None else 1)
-    tasks = blocks * (1 if batch is None else batch)
+    tasks = blocks * items
     # Whole rounds of all cores, as even as can be.
     return min(panels, 1 if tasks >= 4 * cores else emit.ceildiv(4 * cores, tasks))
 
@@ -159,7 +162,7 @@ def write_tile(
     top: Expr,
     left: Expr,
     sums: TileSums,
-    write: Callable[[Expr, Expr, Expr, int], None],
+    write: Callable[[Expr, Expr, Value, int], None],
     *,
     from_memory: bool,
 ) -> None:
@@ -211,7 +214,7 @@ def gather_panel(
     first: Expr,
     steps: Dim,
     near: Buffer,
-    load: Callable[[Expr, Expr, int], Expr],
+    load: Callable[[Expr, Expr, int], Value],
 ) -> None:
     """A chunk of a panel of a right operand [K, N] that lies so: ``near[step, column]``, in groups (`formats.format`).
 
@@ -228,13 +231,13 @@ def gather_panel(
         for j in range(tile.vectors):
             start, at = left + j * tile.lanes, step * tile.columns + j * tile.lanes
 
-            def group(column: Expr, lanes: int, step: Expr = step) -> Expr:
+            def group(column: Expr, lanes: int, step: Expr = step) -> Value:
                 return arithmetic.format.group(depth, first + step, lambda k: load(k, column, lanes), lanes)
 
-            def whole(group: Any = group, start: Expr = start, at: Expr = at) -> None:
+            def whole(group: Callable[[Expr, int], Value] = group, start: Expr = start, at: Expr = at) -> None:
                 emit.store(near, group(start, tile.lanes), [at], tile.lanes)
 
-            def ragged(group: Any = group, start: Expr = start, at: Expr = at) -> None:
+            def ragged(group: Callable[[Expr, int], Value] = group, start: Expr = start, at: Expr = at) -> None:
                 with emit.serial(tile.lanes) as i:
                     emit.store(near, group(tirx.min(start + i, columns - 1), 1), [at + i])
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit, expressions, lines
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ def row_factors(
     rows: int,
     depth: Dim,
     lanes: int,
-    row: Callable[[Expr, Expr, int], Expr],
-    factors: Callable[[Expr], tuple[Expr, Expr]],
+    row: Callable[[Expr, Expr, int], Value],
+    factors: Callable[[Value], tuple[Value, Value]],
 ) -> RowFactors:
     """Emits the factors of a block of rows.
 
@@ -40,7 +40,7 @@ def row_factors(
     there, back = emit.scratch((rows,)), emit.scratch((rows,))
     with emit.serial(rows) as i:
 
-        def size(step: Expr, count: int, i: Expr = i) -> Expr:
+        def size(step: Expr, count: int, i: Expr = i) -> Value:
             return expressions.magnitude(row(i, step, count), count)
 
         before, after = factors(lines.fold(depth, lanes, size, tirx.max, 0.0))

@@ -22,7 +22,7 @@ from typing import Final
 from tvm import tirx
 
 from sam3port.kernels.cpu.codegen import emit, expressions
-from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr
+from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.codegen.transpose import turn_rows
 from sam3port.kernels.cpu.formats.format import Arithmetic
@@ -124,10 +124,10 @@ def emit_strassen(
     schedule: ProductSchedule,
     arithmetic: Arithmetic,
     *,
-    row: Callable[[Expr, Expr, int], Expr],
-    column: Callable[[Expr, Expr, int], Expr],
-    fetch: Callable[[Expr, Expr, Expr], Expr],
-    write: Callable[[Expr, Expr, Expr, int], None],
+    row: Callable[[Expr, Expr, int], Value],
+    column: Callable[[Expr, Expr, int], Value],
+    fetch: Callable[[Expr, Expr, Expr], Value],
+    write: Callable[[Expr, Expr, Value, int], None],
     from_memory: bool = False,
 ) -> None:
     """As `emit_product`, in float32, for an even number of panels and an even depth."""
@@ -138,12 +138,12 @@ def emit_strassen(
         first_row = emit.bind(task // sizes.groups * sizes.block_rows)
         first_panel = emit.bind(task % sizes.groups * sizes.group_panels)
 
-        def own_row(i: Expr, step: Expr, lanes: int) -> Expr:
+        def own_row(i: Expr, step: Expr, lanes: int) -> Value:
             return row(clamp(first_row + i, m, sizes.block_rows), step, lanes)
 
         factors = row_factors(sizes.block_rows, k, tile.lanes, own_row, _powers_of_two)
 
-        def scaled_row(i: Expr, step: Expr, lanes: int) -> Expr:
+        def scaled_row(i: Expr, step: Expr, lanes: int) -> Value:
             return own_row(i, step, lanes) * emit.broadcast(factors.there[i], lanes)
 
         work = _Work(sizes, k // 2, arithmetic, scaled_row, column, fetch)
@@ -153,7 +153,7 @@ def emit_strassen(
             own = emit.bind(emit.minimum(sizes.window_panels, own_panels - window * sizes.window_panels))
             work.sum_window(left, own)
 
-            def restored(i: Expr, at: Expr, value: Expr, lanes: int) -> None:
+            def restored(i: Expr, at: Expr, value: Value, lanes: int) -> None:
                 write(i, at, value * emit.broadcast(factors.back[i - first_row], lanes), lanes)
 
             strips = emit.minimum(2 * half, emit.ceildiv(m - first_row, tile.rows))
@@ -172,9 +172,9 @@ class _Work:
         sizes: _Sizes,
         depth: int,
         arithmetic: Arithmetic,
-        row: Callable[[Expr, Expr, int], Expr],
-        column: Callable[[Expr, Expr, int], Expr],
-        fetch: Callable[[Expr, Expr, Expr], Expr],
+        row: Callable[[Expr, Expr, int], Value],
+        column: Callable[[Expr, Expr, int], Value],
+        fetch: Callable[[Expr, Expr, Expr], Value],
     ) -> None:
         """
         Args:
@@ -211,7 +211,7 @@ class _Work:
         """One chunk of one product for a pair of panels, `place` in the window, added to where it belongs."""
         tile, half = self.sizes.tile, self.sizes.half
 
-        def vector(part: _Part, step: Expr, j: int) -> Expr:
+        def vector(part: _Part, step: Expr, j: int) -> Value:
             return self.column(left + part.second, part.first * self.depth + first + step, j)
 
         gathered = len(product.right) > 1
@@ -220,7 +220,7 @@ class _Work:
                 tile, steps, self.near, lambda step, j: _signed(product.right, lambda part: vector(part, step, j))
             )
 
-        def columns(step: Expr, j: int) -> Expr:
+        def columns(step: Expr, j: int) -> Value:
             if gathered:
                 return emit.load(self.near, [step * tile.columns + j * tile.lanes], tile.lanes)
             return vector(product.right[0], step, j)
@@ -240,8 +240,8 @@ class _Work:
         """Sums of rows, from step `first` of each half on."""
         tile, half = self.sizes.tile, self.sizes.half
 
-        def element(strip: Expr, i: int, step: Expr, lanes: int) -> Expr:
-            def one(part: _Part) -> Expr:
+        def element(strip: Expr, i: int, step: Expr, lanes: int) -> Value:
+            def one(part: _Part) -> Value:
                 at = (strip + part.first * half) * tile.rows + i
                 return self.row(at, part.second * self.depth + first + step, lanes)
 
@@ -258,13 +258,13 @@ class _Work:
         tile, source = self.sizes.tile, self._source(product, first)
         with emit.serial(self.sizes.half) as strip:
 
-            def row(i: int, step: Expr, lanes: int, strip: Expr = strip) -> Expr:
+            def row(i: int, step: Expr, lanes: int, strip: Expr = strip) -> Value:
                 return source(strip, i, step, lanes)
 
             turn_rows(tile.rows, tile.lanes, steps, row, packed, emit.bind(strip * steps * tile.rows))
 
 
-def _powers_of_two(largest: Expr) -> tuple[Expr, Expr]:
+def _powers_of_two(largest: Value) -> tuple[Value, Value]:
     """What brings the largest number of a row to between 1 and 2, and back again."""
     # Neither this power nor its inverse may be 0 or infinite.
     exponent = tirx.shift_right(tirx.reinterpret("int32", largest), tirx.IntImm("int32", 23))
@@ -274,7 +274,7 @@ def _powers_of_two(largest: Expr) -> tuple[Expr, Expr]:
     return expressions.two_to(-power, 1), tirx.Select(nothing, emit.constant(0.0), expressions.two_to(power, 1))
 
 
-def _signed(parts: tuple[_Part, ...], one: Callable[[_Part], Expr]) -> Expr:
+def _signed(parts: tuple[_Part, ...], one: Callable[[_Part], Value]) -> Value:
     first, *others = parts
     total = one(first)
     for part in others:

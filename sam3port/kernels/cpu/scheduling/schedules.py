@@ -110,8 +110,10 @@ class AttentionSchedule:
 Schedule = ProductSchedule | AttentionSchedule
 
 
-def linear_schedule(m: Dim, n: int, k: int, arithmetic: Arithmetic) -> ProductSchedule:
-    """96 rows of 1024 are 384 KiB, which an L2 cache holds beside a panel of the weight. `m` may be symbolic.
+def linear_schedule(m: Dim | None, n: int, k: int, arithmetic: Arithmetic) -> ProductSchedule:
+    """96 rows of 1024 are 384 KiB, which an L2 cache holds beside a panel of the weight.
+
+    `m` may be symbolic, or None where a weight is to be packed for any number of rows.
 
     Large products are halved, in larger blocks: each chunk of a weight has to be added to another for them. Chunks of
     256 steps were no faster, and less exact.
@@ -137,7 +139,7 @@ def own_linear_schedule(m: Dim, n: int, k: int, arithmetic: Arithmetic) -> Produ
     return replace(schedule, rows=tile.rows, vectors=tile.vectors)
 
 
-def halvable(m: Dim, n: int, k: int, schedule: ProductSchedule, arithmetic: Arithmetic) -> bool:
+def halvable(m: Dim | None, n: int, k: int, schedule: ProductSchedule, arithmetic: Arithmetic) -> bool:
     """Whether a product can be halved: sums of operands are operands, the rows are known, panels and steps even."""
     columns = schedule.vectors * arithmetic.cpu.lanes
     return arithmetic.format.exact and isinstance(m, int) and n % (2 * columns) == 0 and k % 2 == 0

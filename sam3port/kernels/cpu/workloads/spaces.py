@@ -45,8 +45,9 @@ def products(default: ProductSchedule, rows: int, columns: int, cpu: Cpu) -> Ite
 
 
 def attentions(default: AttentionSchedule, spec: AttentionSpec, cpu: Cpu) -> Iterator[AttentionSchedule]:
-    """The default, then all others."""
+    """The default, then all others, for lengths that are known."""
     yield default
+    assert isinstance(spec.queries, int) and isinstance(spec.keys, int)
     queries = _distinct(_BLOCK_QUERIES, default.block_queries, spec.queries)
     keys = _distinct(_BLOCK_KEYS, default.block_keys, spec.keys)
     tiles = _tiles(default.rows, default.vectors, spec.queries, spec.keys, cpu)

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.formats.policy import Kind, Site, arithmetic_for
 from sam3port.kernels.cpu.scheduling.schedules import AttentionSchedule, attention_schedule
 from tests.kernels.cpu.attention.test_attention import operands
 from tests.kernels.running import IN_FLOAT32, Array, run
-from tests.kernels.stand_in import PAIRED, WIDENED, stand_in
+from tests.kernels.stand_in import PAIRED, WITHOUT_PAIRS, stand_in
 
 torch = pytest.importorskip("torch")
 
@@ -89,12 +90,13 @@ def test_it_is_bfloat16() -> None:
     spec = AttentionSpec(1, 2, 60, 300, 64, 64, scale=0.125)
     arrays = operands(spec)
     exact = plain(spec, arrays, torch.float64)
-    ours, float32, widened = (
+    site = Site(Kind.ATTENTION, spec.queries)
+    ours, float32, without = (
         np.abs(run(attention_func(spec, arithmetic), arrays, exact.shape) - exact).mean()
-        for arithmetic in (PAIRED, IN_FLOAT32, WIDENED)
+        for arithmetic in (PAIRED, IN_FLOAT32, arithmetic_for(site, WITHOUT_PAIRS, "bfloat16"))
     )
     assert ours > 100 * float32
-    assert widened == float32, "without an instruction it stays float32"
+    assert without == float32, "without an instruction it stays float32"
 
 
 def test_hidden_rows_and_nan() -> None:
