@@ -62,7 +62,7 @@ DONE: Final = pa.schema(
         ("pictures", pa.int64()),
         ("objects", pa.int64()),
         ("failed", pa.list_(pa.string())),  # an error each
-        ("notes", pa.list_(pa.string())),
+        ("noted", pa.int64()),  # pictures with notes
         ("problem", pa.string()),  # why the job cannot go on; else null
         ("remedy", pa.string()),
     ]

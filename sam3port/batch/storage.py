@@ -36,7 +36,8 @@ def resolve(place: str) -> tuple[Any, str]:
     try:
         system, path = fs.FileSystem.from_uri(place)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UsageError(f"{shown(place)} cannot be reached: {line(error)}", "see pyarrow's file systems") from None
+        why = line(error).replace(place, shown(place))
+        raise UsageError(f"{shown(place)} cannot be reached: {why}", "give s3://, gs:// or a path") from None
     return system, path
 
 

@@ -41,10 +41,12 @@ def _with_ray() -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def cluster() -> Iterator[Any]:
     """A head node with one CPU; tests add others, and remove them."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
+    # A node that does not answer is dead after four seconds, not after 15.
+    health = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 1000, "health_check_failure_threshold": 4}
+    head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False, "_system_config": health}
     running = Cluster(initialize_head=True, head_node_args=head)
     yield running
     running.shutdown()

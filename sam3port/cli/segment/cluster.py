@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -74,28 +74,34 @@ class _Counted:
     done: int = 0
     objects: int = 0
     failed: int = 0
-    noted: set[str] = field(default_factory=set)
-    started: float = field(default_factory=time.monotonic)
+    noted: int = 0
+    nodes: int = 0
+    first: int = 0
+    first_at: float | None = None
 
-    def add(self, row: dict[str, Any]) -> None:
-        """A shard that is done; says what is wrong in it, and how far the job is."""
+    def add(self, row: dict[str, Any], nodes: int) -> None:
+        """A shard that is done; says what is wrong in it or with the cluster, and how far the job is."""
+        if nodes < self.nodes:
+            _say(f"sam3port: the cluster has {nodes} nodes, {self.nodes} before; what was lost with them is done again")
+        self.nodes = nodes
         self.done += row["pictures"]
+        if self.first_at is None:  # until then processes are started
+            self.first, self.first_at = self.done, time.monotonic()
         self.objects += row["objects"]
         self.failed += len(row["failed"])
         for problem in row["failed"]:
             _say(f"sam3port: {problem}")
-        for note in row["notes"]:
-            if note not in self.noted:
-                self.noted.add(note)
-                _say(f"sam3port: {note}")
+        self.noted += row["noted"]
         _say(f"[{self.before + self.done}/{self.pictures}] {self.objects} objects{self._left()}")
 
     def _left(self) -> str:
         from sam3port.cli.segment.progress import duration
 
         left = self.pictures - self.before - self.done
-        each = (time.monotonic() - self.started) / max(1, self.done)
-        return f" ({duration(each * left)} left)" if left > 0 else ""
+        if not left or self.first_at is None or self.done == self.first:
+            return ""
+        each = (time.monotonic() - self.first_at) / (self.done - self.first)
+        return f" ({duration(each * left)} left)"
 
 
 def segment_on_cluster(
@@ -144,7 +150,7 @@ def segment_on_cluster(
         if len(work):
             with connected(address):
                 for row in job.segment(listing.cut(work, shard), shards, artifact, identity, prompt.answer, threads):
-                    counted.add(row)
+                    counted.add(row, job.nodes())
         with writing(shards.folder):
             shards.mend()
         if missing := listing.missing(found, shards):
@@ -230,6 +236,7 @@ def _report(counted: _Counted, shards: Shards, artifact: Path, prompt: Prompt, a
             "pictures": counted.pictures,
             "done_before": counted.before,
             "failed": counted.failed,
+            "noted": counted.noted,
             "objects": counted.objects,
             "out": str(shards),
         }
@@ -239,6 +246,8 @@ def _report(counted: _Counted, shards: Shards, artifact: Path, prompt: Prompt, a
             click.echo(f"{counted.before} of {counted.pictures} pictures were done before")
         if counted.failed:
             click.echo(f"{counted.failed} of {counted.pictures} pictures could not be used")
+        if counted.noted:
+            click.echo(f"{counted.noted} of {counted.pictures} pictures have notes, in the column notes")
         click.echo(f"{counted.objects} objects were found in {counted.done - counted.failed} pictures")
         click.echo(f"wrote {printable(shards)}")
     return 0 if not counted.failed else 2 if counted.failed == counted.pictures else 1
