@@ -11,10 +11,10 @@ from typing import Any, Final
 import filelock
 import ray
 
+from sam3port.artifact.hashes import sha256
+from sam3port.artifact.manifest import MANIFEST
+from sam3port.cache.places import cache_root, not_writable
 from sam3port.errors import UsageError
-from sam3port.runtime.hashes import sha256
-from sam3port.runtime.manifest import MANIFEST
-from sam3port.upstream.places import cache_root, not_writable
 
 _PART: Final = 32 << 20
 """Bytes that travel at once."""

@@ -13,13 +13,13 @@ import ray
 from PIL import Image
 from ray import cloudpickle
 
+from sam3port.artifact.hashes import sha256
+from sam3port.artifact.manifest import MANIFEST
 from sam3port.batch import job, listing, travel
 from sam3port.batch.connect import connected
 from sam3port.batch.shards import Shards
 from sam3port.batch.storage import Folder
 from sam3port.errors import UsageError
-from sam3port.runtime.hashes import sha256
-from sam3port.runtime.manifest import MANIFEST
 from tests.batch.conftest import pictures
 
 KILLER = (1, 2, 3)

@@ -123,12 +123,12 @@ def segment_on_cluster(
     Raises:
         UsageError: something is wrong with the cluster, the artifact, the prompt or the folder of results.
     """
+    from sam3port.artifact import manifest as manifests
+    from sam3port.artifact.hashes import sha256
     from sam3port.batch import job, listing
     from sam3port.batch.connect import LOCAL, connected
     from sam3port.batch.shards import Shards, writing
     from sam3port.batch.storage import Folder, is_uri
-    from sam3port.runtime import manifest as manifests
-    from sam3port.runtime.hashes import sha256
 
     manifest = manifests.read(artifact)
     prompt.fits(manifest.capacity)
