@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from sam3port.artifact.hashes import sha256
 from sam3port.artifact.manifest import MANIFEST
 from sam3port.cache.places import cache_root, not_writable
 from sam3port.errors import UsageError
+from sam3port.placing import put_in_place
 
 _PART: Final = 32 << 20
 """Bytes that travel at once."""
@@ -76,9 +76,7 @@ class Artifact:
         return folder
 
     def _fetch(self, folder: Path) -> None:
-        aside = folder.with_name(f".{folder.name}.new")
-        shutil.rmtree(aside, ignore_errors=True)
-        try:
+        with put_in_place(folder) as aside:
             for name, size in ray.get(self.depot.files.remote()):
                 file = aside / name
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -87,9 +85,6 @@ class Artifact:
                         stream.write(part)
             if sha256(aside / MANIFEST) != self.identity:
                 raise UsageError(f"the artifact {self.folder} was changed while it was copied", "start the job again")
-            aside.rename(folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
 
     def _parts(self, name: str, size: int) -> Iterator[bytes]:
         for start in range(0, size, _PART):
