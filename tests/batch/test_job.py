@@ -27,6 +27,7 @@ KILLER = (1, 2, 3)
 
 
 def ask(model: Any, pixels: Any) -> Any:
+    assert "torch" not in sys.modules  # neither Ray nor TVM brings it, though it is installed
     if tuple(pixels[0, 0]) == KILLER:
         os._exit(1)
     return model.encode_image(pixels).segment("bus", threshold=0.3)
