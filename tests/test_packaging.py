@@ -108,6 +108,14 @@ def test_serving_needs_its_own_packages_only(runtime_programs: Path, tmp_path: P
     assert remedy == "  -> pip install 'sam3port[serve]'"
 
 
+def test_a_cluster_needs_its_own_packages_only(runtime_programs: Path, tmp_path: Path) -> None:
+    ran = run(runtime_programs, "sam3port", "segment", "--ray", "photos", "--text", "bus", cwd=tmp_path)
+    assert ran.returncode == 2, ran.stderr
+    problem, remedy = ran.stderr.splitlines()
+    assert "ray, pyarrow" in problem and "torch" not in problem
+    assert remedy == "  -> pip install 'sam3port[ray]'"
+
+
 def test_doctor_knows_a_machine_that_only_runs_artifacts(runtime_programs: Path, tmp_path: Path) -> None:
     """It is complete, whatever building needs besides; a square bracket is printed as it is."""
     ran = run(runtime_programs, "sam3port", "doctor", cwd=tmp_path, SAM3PORT_CACHE=str(tmp_path / "cache"))
@@ -119,7 +127,7 @@ def test_doctor_knows_a_machine_that_only_runs_artifacts(runtime_programs: Path,
 def test_the_extras_that_build_on_build_name_it() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {name: list(map(Requirement, lines)) for name, lines in project["optional-dependencies"].items()}
-    running = {"heic", "serve"}  # for who runs artifacts only, and does not want torch
+    running = {"heic", "serve", "ray"}  # for who runs artifacts only, and does not want torch
     for name in extras.keys() - {"build"}:
         assert ("sam3port[build]" in map(str, extras[name])) is (name not in running), name
     twice = {r.name for r in extras["build"]} & {Requirement(line).name for line in project["dependencies"]}

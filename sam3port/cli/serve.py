@@ -47,6 +47,17 @@ _FEATURES_GB: Final = 20.0
     metavar="DIR",
     help="Keep the image encoder's results there, and read them from there when a picture comes again.",
 )
+@click.option(
+    "--label-studio",
+    metavar="URL",
+    help="Be an ML backend of this Label Studio, at /label-studio.",
+)
+@click.option(
+    "--label-studio-key",
+    envvar="LABEL_STUDIO_API_KEY",
+    metavar="TOKEN",
+    help="Its legacy token, by which pictures are fetched from it (better by LABEL_STUDIO_API_KEY).",
+)
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the CPU (default: all).")
 @needs("serve")
 def serve(
@@ -58,6 +69,8 @@ def serve(
     upload_limit: float,
     rate: float,
     features: Path | None,
+    label_studio: str | None,
+    label_studio_key: str | None,
     threads: int | None,
 ) -> None:
     """Answer over HTTP: a page for people, an API for programs.
@@ -70,10 +83,12 @@ def serve(
     from sam3port.runtime.model import load
     from sam3port.serve import server
     from sam3port.serve.app import application
+    from sam3port.serve.label_studio import Source
     from sam3port.serve.limits import MEGA, Limits
     from sam3port.serve.service import Service
 
     server.check_token(host, token)
+    labels_from = None if label_studio is None else Source(label_studio, label_studio_key)
     artifact = artifact or own_artifact()
     limits = Limits(
         upload_bytes=round(upload_limit * MEGA), memory_bytes=round(memory * 1000 * MEGA), rate=rate, burst=4 * rate
@@ -88,6 +103,6 @@ def serve(
         raise
     if "seed" in model.manifest.weights:
         click.echo("the artifact's weights come from a seed: masks and scores mean nothing", err=True)
-    app = application(Service(model, limits, folder), token)
+    app = application(Service(model, limits, folder), token, labels_from)
     server.serve(app, listening, lambda: click.echo(f"sam3port answers at {server.address(listening)}"))
     click.echo("sam3port: stopped", err=True)

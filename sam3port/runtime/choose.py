@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ def part_of_one(value: Any, what: str) -> float:
     Raises:
         UsageError: it is none; ``what`` names it.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+    # Compared as it is: whole numbers may be beyond any float.
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= cast(Any, value) <= 1:
         raise UsageError(f"{what} is {value!r}", "give a number from 0 to 1")
     return float(value)
 

@@ -6,6 +6,7 @@ those upon a better one are left out. Parameters have the names and the defaults
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -49,7 +50,7 @@ class Grid:
         for name in ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh"):
             part_of_one(getattr(self, name), name)
         for name in ("stability_score_offset", "min_mask_region_area"):
-            if not 0 <= getattr(self, name) < float("inf"):
+            if not 0 <= getattr(self, name) <= sys.float_info.max:
                 raise UsageError(f"{name} is {getattr(self, name)}", "give a number that is not negative")
 
     def as_json(self) -> dict[str, Any]:

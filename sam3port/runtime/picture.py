@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
 import struct
 import threading
@@ -71,6 +72,19 @@ def read(picture: Picture) -> Pixels:
     )
 
 
+def read_content(content: bytes, name: str) -> Pixels:
+    """As `read`, of what a picture's file holds.
+
+    Args:
+        content: all of it.
+        name: what the picture is called in errors and warnings.
+
+    Raises:
+        UsageError: as `read`.
+    """
+    return _decoded(io.BytesIO(content), name, empty=not content)
+
+
 @functools.cache
 def with_heic() -> None:
     """Lets Pillow read HEIC, if pillow-heif is there."""
@@ -96,12 +110,17 @@ def model_input(pixels: Pixels, side: int) -> NDArray[np.float32]:
 
 
 def _from_file(name: str) -> Pixels:
+    return _decoded(name, name, empty=None)
+
+
+def _decoded(source: str | io.BytesIO, name: str, empty: bool | None) -> Pixels:
+    """``empty``: whether there is any content; None where the file has to be asked."""
     with_heic()
     try:
         # Only a program's own lock keeps threads from leaving each other's warning filters behind.
         with _warnings_lock, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(name)
+            image = Image.open(source)
         with image:
             if image.format == "EPS":
                 raise UsageError(f"{name} is a drawing (EPS), which Ghostscript would have to run", "give a photograph")
@@ -118,8 +137,9 @@ def _from_file(name: str) -> Pixels:
     except PermissionError:
         raise UsageError(f"{name} must not be read (permission denied)") from None
     except UnidentifiedImageError:
-        what = "is empty" if os.path.getsize(name) == 0 else "is no picture that Pillow can read"  # noqa: PTH202
-        raise UsageError(f"{name} {what}") from None
+        if empty is None:
+            empty = os.path.getsize(name) == 0  # noqa: PTH202
+        raise UsageError(f"{name} {'is empty' if empty else 'is no picture that Pillow can read'}") from None
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
         raise UsageError(f"{name} cannot be opened: {_line(error)}") from None
 

@@ -129,7 +129,7 @@ def _numbers(given: ArrayLike | None, columns: int, what: str, example: str) -> 
         return np.zeros((0, columns))
     try:
         array = np.asarray(given, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last: whole numbers beyond any float
         raise UsageError(f"the {what} are no table of numbers", f"give {example}") from None
     if array.size == 0 and array.ndim < 3:
         return np.zeros((0, columns))

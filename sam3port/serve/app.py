@@ -17,11 +17,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import sam3port
 from sam3port.errors import Sam3PortError
+from sam3port.serve import label_studio
 from sam3port.serve.answers import jpeg
 from sam3port.serve.guard import Guard
 from sam3port.serve.images import KeptImage
@@ -40,12 +41,15 @@ _GONE: Final = 499
 _Result = TypeVar("_Result")
 
 
-def application(service: Service, token: str | None = None) -> Starlette:
+def application(
+    service: Service, token: str | None = None, labels_from: label_studio.Source | None = None
+) -> Starlette:
     """The whole server.
 
     Args:
         service: is closed when the server ends.
         token: see `sam3port.serve.guard.Guard`.
+        labels_from: a Label Studio, which this server is an ML backend of.
     """
 
     @contextlib.asynccontextmanager
@@ -56,7 +60,7 @@ def application(service: Service, token: str | None = None) -> Starlette:
             service.close()
 
     handlers = _Handlers(service)
-    routes = [
+    routes: list[BaseRoute] = [
         Route("/", _index),
         Mount("/page", StaticFiles(directory=PAGE)),
         Route("/v1/openapi.json", _openapi),
@@ -68,6 +72,8 @@ def application(service: Service, token: str | None = None) -> Starlette:
         Route("/v1/images/{id}/segment", handlers.segment, methods=["POST"]),
         Route("/v1/images/{id}/click", handlers.click, methods=["POST"]),
     ]
+    if labels_from is not None:
+        routes += label_studio.routes(service, labels_from, handlers.body)
     return Starlette(
         routes=routes,
         middleware=[Middleware(Guard, limits=service.limits, token=token)],
@@ -109,7 +115,7 @@ class _Handlers:
         self._uploads += 1
         try:
             service.check_room()
-            content = await self._body(request, service.limits.upload_bytes)
+            content = await self.body(request, service.limits.upload_bytes)
             name = request.query_params.get("name", "picture")[:_NAME]
             image = await anyio.to_thread.run_sync(service.add, content, name)
         finally:
@@ -145,13 +151,11 @@ class _Handlers:
 
     async def segment(self, request: Request) -> Response:
         image, limits = self._image(request), self._service.limits
-        return await self._answer(
-            request, image, segment_question(await self._body(request, limits.body_bytes), limits)
-        )
+        return await self._answer(request, image, segment_question(await self.body(request, limits.body_bytes), limits))
 
     async def click(self, request: Request) -> Response:
         image, limits = self._image(request), self._service.limits
-        return await self._answer(request, image, click_question(await self._body(request, limits.body_bytes)))
+        return await self._answer(request, image, click_question(await self.body(request, limits.body_bytes)))
 
     async def _answer(self, request: Request, image: KeptImage, question: Question) -> Response:
         def answered(encoded: Any) -> bytes:  # long lists of masks are written in the worker's thread, too
@@ -164,7 +168,8 @@ class _Handlers:
     def _image(self, request: Request) -> KeptImage:
         return self._service.images.get(request.path_params["id"])
 
-    async def _body(self, request: Request, most: int) -> bytes:
+    async def body(self, request: Request, most: int) -> bytes:
+        """A request's body, of at most so many bytes."""
         too_large = Refusal(413, f"the body is larger than {most} bytes", "send less")
         with contextlib.suppress(ValueError):
             if int(request.headers.get("content-length", "0")) > most:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hmac
 import ipaddress
 import time
@@ -16,6 +18,7 @@ from sam3port.serve.limits import Limits
 from sam3port.serve.refusal import Refusal, response
 
 _ADDRESSES: Final = 4096
+_GUARDED: Final = ("/v1/", "/label-studio/")
 _HEADERS: Final = {
     # Nothing but this server's own files is loaded or run, and no other page may show this one.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:;"
@@ -70,24 +73,43 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         self._check_host(headers)
-        if not scope["path"].startswith("/v1/"):
+        if not scope["path"].startswith(_GUARDED):
             return
         client = scope.get("client")
         self._rate.count(client[0] if client else "")
         if self._token is None:
             return
-        given = headers.get("authorization", "").removeprefix("Bearer ")
+        given = _shown(headers.get("authorization", ""))
         if not hmac.compare_digest(given.encode(), self._token.encode()):
             raise Refusal(401, "the token is missing or wrong", "send the header Authorization: Bearer TOKEN")
 
     def _check_host(self, headers: Headers) -> None:
         """Keeps pages of other servers, which a browser here may show, from using this one."""
         host = headers.get("host", "")
-        if self._token is None and not is_loopback(urlsplit(f"//{host}").hostname or ""):
+        if self._token is None and not is_loopback(_split(f"//{host}")[0]):
             raise Refusal(403, "this server is asked by a name that is not this machine's own", "ask 127.0.0.1")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _split(origin)[1] != host:
             raise Refusal(403, "another server's page asks", "open this server's own page")
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Host name, and that with its port; nothing of what is no URL, as a client may send it."""
+    try:
+        parts = urlsplit(url)
+        return parts.hostname or "", parts.netloc
+    except ValueError:
+        return "", ""
+
+
+def _shown(authorization: str) -> str:
+    """The token that a request shows, or the password of HTTP's basic authentication, as Label Studio sends it."""
+    scheme, _, given = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return authorization.removeprefix("Bearer ")
+    with contextlib.suppress(ValueError):
+        return base64.b64decode(given, validate=True).decode().partition(":")[2]
+    return ""
 
 
 class Rate:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sam3port.errors import Sam3PortError, UsageError
@@ -135,12 +133,7 @@ class Service:
 
 
 def _decoded(content: bytes) -> Pixels:
-    # By a file, as all pictures come: what is refused there is refused here.
-    with tempfile.TemporaryDirectory(prefix="sam3port-serve-") as folder:
-        file = Path(folder) / "picture"
-        file.write_bytes(content)
-        try:
-            return pictures.read(file)
-        except UsageError as error:
-            problem = error.problem.replace(str(file), "the picture")
-            raise UsageError(problem, error.remedy or "send a photograph: JPEG, PNG, WebP, TIFF, ...") from None
+    try:
+        return pictures.read_content(content, "the picture")
+    except UsageError as error:
+        raise UsageError(error.problem, error.remedy or "send a photograph: JPEG, PNG, WebP, TIFF, ...") from None

@@ -68,6 +68,7 @@ def test_each_threshold_counts() -> None:
         ({"pred_iou_thresh": 2}, "pred_iou_thresh is 2"),
         ({"box_nms_thresh": float("nan")}, "box_nms_thresh is nan"),
         ({"min_mask_region_area": -1}, "min_mask_region_area is -1"),
+        ({"min_mask_region_area": 10**400}, "min_mask_region_area is 1000"),
     ],
 )
 def test_wrong_parameters(model: Model, values: dict[str, Any], complaint: str) -> None:

@@ -123,6 +123,8 @@ def test_capacity_can_be_used_up(image: EncodedImage) -> None:
         ({"text": "face", "threshold": float("nan")}, "the threshold is nan"),
         ({"text": "face", "threshold": True}, "the threshold is True"),
         ({"text": "face", "threshold": "0.5"}, "the threshold is '0.5'"),
+        ({"text": "face", "threshold": 10**400}, "the threshold is 1000"),
+        ({"text": "face", "nms": -(10**400)}, "nms is -1000"),
         ({"boxes": [(0, 0, 9, 9)] * 9}, "9 boxes are more than the 8 that this build takes"),
         ({"points": [(0, 0)] * 9}, "9 points are more than the 8"),
         ({"boxes": [(600, 0, 700, 9)]}, "outside the picture of 512 x 400"),

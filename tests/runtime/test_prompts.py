@@ -79,6 +79,8 @@ def test_a_mask_is_clamped() -> None:
         ({"boxes": [(0, 0, 10)]}, r"shape \(1, 3\)"),
         ({"boxes": [(0, 0, 10, 10), (1, 2)]}, "no table of numbers"),
         ({"boxes": "0,0,10,10"}, "no table of numbers"),
+        ({"boxes": [(0, 0, 10, 10**400)]}, "no table of numbers"),
+        ({"points": [(10**400, 5)]}, "no table of numbers"),
         ({"boxes": [(0, 0, 10, 10)], "box_labels": [True, True]}, "1 boxes have 2 labels"),
         ({"boxes": [(0, 0, 10, 10)], "box_labels": [2]}, r"box labels are \[2\]"),
         ({"boxes": [(0, 0, 10, 10)], "box_labels": True}, "box labels are True"),

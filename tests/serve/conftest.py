@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 
 from sam3port.runtime.model import Model, load
 from sam3port.serve.app import PAGE, application
+from sam3port.serve.label_studio import Source
 from sam3port.serve.limits import Limits
 from sam3port.serve.service import Service
 from tests.conftest import clean_environment
@@ -35,9 +36,12 @@ def model(tiny_artifact: Path) -> Model:
 
 
 @contextlib.contextmanager
-def client_of(model: Model, limits: Limits = MANY, token: str | None = None, **given: Any) -> Iterator[TestClient]:
+def client_of(
+    model: Model, limits: Limits = MANY, token: str | None = None, labels_from: Source | None = None, **given: Any
+) -> Iterator[TestClient]:
     """A client whose server ends with it."""
-    with TestClient(application(Service(model, limits, **given), token), base_url="http://127.0.0.1") as client:
+    app = application(Service(model, limits, **given), token, labels_from)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
         yield client
 
 

@@ -57,6 +57,8 @@ def test_pages_of_other_servers_cannot_ask(model: Model) -> None:
         assert "name" in error(client.get("/", headers={"Host": "evil.example:8000"}), 403)
         assert "page" in error(client.get("/v1/about", headers={"Origin": "https://evil.example"}), 403)
         assert "page" in error(client.get("/v1/about", headers={"Origin": "null"}), 403)
+        assert "page" in error(client.get("/v1/about", headers={"Origin": "http://["}), 403)
+        assert "name" in error(client.get("/v1/about", headers={"Host": "["}), 403)
         for host in ("localhost:8000", "127.0.0.1:8000", "[::1]:8000"):
             headers = {"Host": host, "Origin": f"http://{host}"}
             assert client.get("/v1/about", headers=headers).status_code == 200

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from sam3port.cli.segment.cluster import HERE, SHARD, WithAddress, refuse_meaningless
 from sam3port.cli.segment.forms import ALSO, Forms
 from sam3port.cli.segment.prompts import (
     CLICK,
@@ -42,7 +44,7 @@ _MEANINGLESS: Final = {
 }
 
 
-@click.command("segment")
+@click.command("segment", cls=WithAddress)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option(
     "--artifact",
@@ -115,7 +117,7 @@ _MEANINGLESS: Final = {
     help="Leave out objects of which more than IOU is a better one's, too.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("segmented"), show_default=True, metavar="DIR", help="Where."
+    "--out", default="segmented", show_default=True, metavar="DIR", help="Where; with --ray also s3://BUCKET/FOLDER."
 )
 @click.option(
     "--mask-format",
@@ -160,7 +162,25 @@ _MEANINGLESS: Final = {
     help="Of that folder; what was used least recently goes.",
 )
 @click.option("--resume", is_flag=True, help="Leave alone what an earlier run with the same options has done.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the CPU (default: all).")
+@click.option(
+    "--ray",
+    is_flag=False,
+    flag_value=HERE,
+    metavar="[ADDRESS]",
+    help="On a Ray cluster: auto or HOST:PORT (default: RAY_ADDRESS, else this machine). Writes Parquet and COCO.",
+)
+@click.option(
+    "--shard",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"With --ray: pictures in a file of results (default: {SHARD}), which are lost together if a node dies.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of the CPU (default: all; with --ray: 4 for each actor).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def segment(
     images: tuple[str, ...],
@@ -179,7 +199,7 @@ def segment(
     mask_threshold: float,
     max_objects: int | None,
     nms: float | None,
-    out: Path,
+    out: str,
     mask_format: str,
     overlay: str,
     polygons: bool,
@@ -188,6 +208,8 @@ def segment(
     features_dtype: str,
     features_limit: float,
     resume: bool,
+    ray: str | None,
+    shard: int | None,
     threads: int | None,
     as_json: bool,
     **of_everything: float | None,
@@ -223,6 +245,9 @@ def segment(
     grid = _grid(everything, of_everything)
     prompt = Prompt(texts, boxes, points, lowest, mode, mask_threshold, max_objects, nms, grid, cut)
     prompt.check()
+    if ray is not None:
+        return _on_cluster(ray, images, artifact, prompt, out, shard, resume, threads, as_json)
+    _only_with_ray(images, out, shard)
     from sam3port.cli.segment.images import sources
     from sam3port.cli.segment.journal import open_journal
     from sam3port.cli.segment.output import open_output
@@ -244,8 +269,8 @@ def segment(
     folder = None if features is None else FeatureFolder(features, round(features_limit * 1e9), features_dtype)
     run = {"artifact": model.identity, "prompt": prompt.as_json(), "forms": forms.as_json()}
     with (
-        open_output(out, pictures, forms, prompt.categories) as output,
-        open_journal(out, output.annotations, run, resume) as journal,
+        open_output(Path(out), pictures, forms, prompt.categories) as output,
+        open_journal(Path(out), output.annotations, run, resume) as journal,
         show(len(pictures)) as shown,
     ):
         for note in [found.skipped_note(), *prompt.notes()]:
@@ -268,6 +293,34 @@ def segment(
         print_outcomes(outcomes, prompt, annotations)
     failed = sum(outcome.error is not None for outcome in outcomes)
     return 0 if not failed else 2 if failed == len(outcomes) else 1
+
+
+def _on_cluster(
+    address: str,
+    images: tuple[str, ...],
+    artifact: Path | None,
+    prompt: Prompt,
+    out: str,
+    shard: int | None,
+    *rest: Any,
+) -> int:
+    refuse_meaningless(click.get_current_context())
+    from sam3port.machine.packages import require
+
+    require("ray", "sam3port segment --ray")
+    from sam3port.cli.segment.artifact import own_artifact
+    from sam3port.cli.segment.cluster import segment_on_cluster
+
+    return segment_on_cluster(address, images, artifact or own_artifact(), prompt, out, shard or SHARD, *rest)
+
+
+def _only_with_ray(images: tuple[str, ...], out: str, shard: int | None) -> None:
+    """Raises UsageError for what is refused without ``--ray``."""
+    if shard is not None:
+        raise UsageError("--shard belongs to --ray", "give that, too, or leave it out")
+    for place in (*images, out):
+        if "://" in place and not os.path.lexists(place):
+            raise UsageError(f"{place} is no path on this machine", "object stores are read and written with --ray")
 
 
 def _grid(everything: bool, parameters: dict[str, float | None]) -> Grid | None:

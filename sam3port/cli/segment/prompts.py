@@ -148,6 +148,14 @@ class Prompt:
             nms=self.nms,
         )
 
+    def answer(self, model: Model, pixels: Pixels) -> Result | Clicked:
+        """The answer of a picture that was not encoded before.
+
+        Raises:
+            UsageError: as `ask`.
+        """
+        return self.ask(model.encode_image(pixels)) if self.tile is None else self.ask_large(model, pixels)
+
     def ask_large(self, model: Model, pixels: Pixels) -> Result:
         """The answer of a picture that is cut into tiles."""
         assert self.tile is not None

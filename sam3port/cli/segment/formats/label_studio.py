@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import numpy as np
-
 from sam3port.cli.segment.described import Described, Object
+from sam3port.runtime.label_studio import polygon
 from sam3port.runtime.masks.polygons import Ring
 
 CONTROL: Final = "label"
@@ -37,15 +36,13 @@ def _task(picture: Described, categories: Sequence[str], model: str) -> dict[str
 
 
 def _polygon(picture: Described, thing: Object, ring: Ring, name: str, number: str) -> dict[str, Any]:
-    percent = np.round(ring * 100 / np.array([picture.width, picture.height]), 4).tolist()
     return {
         "id": number,
-        "type": "polygonlabels",
         "from_name": CONTROL,
         "to_name": "image",
         "original_width": picture.width,
         "original_height": picture.height,
         "image_rotation": 0,
         "score": thing.score,
-        "value": {"points": percent, "closed": True, "polygonlabels": [name]},
+        **polygon(ring, name, picture.width, picture.height),
     }
