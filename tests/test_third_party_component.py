@@ -1,9 +1,10 @@
-"""A component in a distribution of its own, just as docs/plugins.md shows it: installed by pip, built and proved."""
+"""The distribution in docs/examples, just as docs/plugins.md shows it: installed by pip, and all in it used."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,9 @@ import pytest
 from sam3port.model.preset import preset
 from sam3port.upstream.source import Upstream
 from tests.cli.conftest import Completed, call
-from tests.patching.lab import write
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "plugins.md"
+EXAMPLE = DOCUMENT.parent / "examples" / "acme-sam3"
 NAME = "object_pointer"
 
 
@@ -30,9 +31,8 @@ def documented() -> dict[str, str]:
 def installed(tmp_path_factory: pytest.TempPathFactory, upstream_source: Upstream) -> Path:
     """The folder that pip installed the distribution into; on PYTHONPATH it is part of an environment."""
     assert upstream_source.pinned
-    files = documented()
-    assert set(files) == {"pyproject.toml", "acme_sam3/__init__.py", "acme_sam3/object_pointer.py"}
-    project = write(tmp_path_factory.mktemp("acme-sam3"), files)
+    project = tmp_path_factory.mktemp("acme") / "acme-sam3"
+    shutil.copytree(EXAMPLE, project)  # pip leaves files of its own where it builds
     target = tmp_path_factory.mktemp("site")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command = [*pip, "--no-build-isolation", "--target", str(target), str(project)]
@@ -53,6 +53,12 @@ def built(installed: Path) -> Path:
     done = sam3port(installed, "build", NAME, "--out", "built")
     assert done.returncode == 0, done.stderr
     return installed / "built"
+
+
+def test_the_document_shows_it_whole() -> None:
+    files = [file for file in EXAMPLE.rglob("*") if file.suffix in {".py", ".toml"}]
+    there = {file.relative_to(EXAMPLE).as_posix(): file.read_text(encoding="utf-8") for file in files}
+    assert documented() == there
 
 
 def test_it_is_listed_among_ours(installed: Path) -> None:
@@ -94,6 +100,22 @@ def test_it_is_verified(installed: Path, built: Path) -> None:
     assert cases == {"seed 1000", "seed 1001", "seed 1002", "in sight", "hidden", "on the border"}
     assert all(result["max_absolute"] < 1e-5 for result in report["outputs"])
     assert any(result["max_absolute"] > 0 for result in report["outputs"]), "TVM and MKL to the last bit?"
+
+
+def test_its_target_builds_what_is_proved(installed: Path) -> None:
+    done = sam3port(installed, "verify", NAME, "--target", "plain", "--seeds", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{NAME}" in done.stdout and "0 outside" in done.stdout
+
+
+def test_its_patch_is_applied_and_can_be_left_out(installed: Path) -> None:
+    states = {}
+    for words in ((), ("--disable", "acme_version")):
+        done = sam3port(installed, "apply-patches", "--json", *words)
+        assert done.returncode == 0, done.stderr
+        states[words] = {patch["name"]: patch["state"] for patch in json.loads(done.stdout)["patches"]}
+    assert states[()]["acme_version"] == "applied"
+    assert states["--disable", "acme_version"].get("acme_version") != "applied"
 
 
 def test_a_mistake_in_it_is_found(installed: Path, built: Path) -> None:
