@@ -16,6 +16,7 @@ import pytest
 from sam3port.bench.contestants import PEERS, Contestant, missing_packages
 from sam3port.bench.figures import NO_INSTRUCTION
 from sam3port.upstream.source import Upstream
+from sam3port.verify.compact import compact
 from sam3port.verify.judge import MAX_RATIO
 from sam3port.verify.judge_bfloat16 import MAX_RATIO as MAX_RATIO_OF_BFLOAT16
 from tests import speed
@@ -45,7 +46,7 @@ def bench(factory: pytest.TempPathFactory, name: str, *words: str) -> Found:
     (speed.folder(factory) / f"{name}.json").write_text(ran.stdout, encoding="utf-8")
     found: Found = json.loads(ran.stdout)
     written = json.loads((cwd / "out" / "performance.json").read_text(encoding="utf-8"))
-    assert written == {"runs": [found]}
+    assert written == json.loads(compact({"runs": [found]}))
     return {**found, "name": name, "folder": cwd}
 
 
