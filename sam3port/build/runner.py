@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam3port.artifact import weights as parameters
+from sam3port.artifact.hashes import sha256
 from sam3port.artifact.interface import Arrays, TensorSpec
 from sam3port.compiler.compiled_for import read_machine
 from sam3port.compiler.errors import InputError
@@ -159,8 +159,7 @@ def _library(folder: Path) -> Path:
 
     if (folder / LIBRARY).exists():
         return folder / LIBRARY
-    with (folder / OBJECTS).open("rb") as stream:
-        return linked(folder / OBJECTS, hashlib.file_digest(stream, "sha256").hexdigest())
+    return linked(folder / OBJECTS, sha256(folder / OBJECTS))
 
 
 def _spec(entry: dict[str, Any]) -> TensorSpec:

@@ -78,6 +78,26 @@ def mcpu_option(function: F) -> F:
     )(function)
 
 
+def artifact_option(function: F) -> F:
+    """``--artifact DIR``: what a build has made; None: `sam3port.cli.own_artifact` is asked."""
+    return click.option(
+        "--artifact",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="From `build`. Without it the demo's, which knows drawn shapes only; built on first use, then kept.",
+    )(function)
+
+
+def features_option(function: F) -> F:
+    """``--features DIR``: where `sam3port.runtime.features.FeatureFolder` keeps what the image encoder gave."""
+    return click.option(
+        "--features",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Keep the image encoder's results there, and read them from there when a picture comes again.",
+    )(function)
+
+
 def runner_option(function: F) -> F:
     """``--runner COMMAND``: the interpreter that runs what is built for another machine, as a tuple of words."""
     return click.option(

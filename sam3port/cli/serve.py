@@ -7,18 +7,13 @@ from typing import Final
 
 import click
 
-from sam3port.cli.options import needs
+from sam3port.cli.options import artifact_option, features_option, needs
 
 _FEATURES_GB: Final = 20.0
 
 
 @click.command("serve")
-@click.option(
-    "--artifact",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="From `build` (default: the demo's, built on first use).",
-)
+@artifact_option
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one.")
 @click.option(
@@ -41,12 +36,7 @@ _FEATURES_GB: Final = 20.0
     metavar="N",
     help="Requests of one address in a second; 0 for any number.",
 )
-@click.option(
-    "--features",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Keep the image encoder's results there, and read them from there when a picture comes again.",
-)
+@features_option
 @click.option(
     "--label-studio",
     metavar="URL",
@@ -78,7 +68,7 @@ def serve(
     The page is at the printed address, the API's description at /v1/openapi.json. Ctrl-C ends it.
     """
     from sam3port.cli.console import messages
-    from sam3port.cli.segment.artifact import own_artifact
+    from sam3port.cli.own_artifact import own_artifact
     from sam3port.runtime.features import FeatureFolder
     from sam3port.runtime.model import load
     from sam3port.serve import server

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NATIVE: Final = "native"
 """``--mcpu native``: this machine's CPU, for features to be added to it or taken away."""
+_BFLOAT16: Final = "bfloat16"
 _SYSTEMS: Final = ("linux", "macos", "darwin", "windows")
 """TVM's runtime is there for these."""
 _CPU_OF_A_TRIPLE: Final = {"arm64-apple": "apple-m1", "aarch64-apple": "apple-m1", "x86_64": "x86-64"}
@@ -29,7 +30,7 @@ class CpuTarget(BuildTarget):
     name: ClassVar[str] = "cpu"
     summary: ClassVar[str] = "the CPU of this machine, or another one by name, by LLVM"
     device: ClassVar[str] = "cpu"
-    dtypes: ClassVar[tuple[str, ...]] = ("float32", "bfloat16")
+    dtypes: ClassVar[tuple[str, ...]] = ("float32", _BFLOAT16)
     options: ClassVar[tuple[str, ...]] = ("mcpu", "triple")
 
     def target(self) -> Any:
@@ -62,7 +63,7 @@ class CpuTarget(BuildTarget):
         if rates.problem:
             instead = f"the figures of {rates.source} are taken" if rates.source else "LLVM's choice of registers is"
             said.append(f"how fast this CPU's instructions are cannot be measured ({rates.problem}); {instead}")
-        if self.dtype != "bfloat16":
+        if self.dtype != _BFLOAT16:
             return said
         from sam3port.kernels.cpu.formats.bfloat16 import pairs_on
         from sam3port.kernels.cpu.formats.cpu import cpu_of

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from sam3port.cli.options import artifact_option, features_option
 from sam3port.cli.segment.cluster import HERE, SHARD, WithAddress, refuse_meaningless
 from sam3port.cli.segment.forms import ALSO, Forms
 from sam3port.cli.segment.prompts import (
@@ -46,12 +47,7 @@ _MEANINGLESS: Final = {
 
 @click.command("segment", cls=WithAddress)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option(
-    "--artifact",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="From `build`. Without it the demo's, which knows drawn shapes only; built on first use, then kept.",
-)
+@artifact_option
 @click.option(
     "--text",
     "texts",
@@ -140,12 +136,7 @@ _MEANINGLESS: Final = {
     multiple=True,
     help="Other forms of the results (repeatable).",
 )
-@click.option(
-    "--features",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Keep the image encoder's results there, and read them from there when a picture comes again.",
-)
+@features_option
 @click.option(
     "--features-dtype",
     type=click.Choice(_DTYPES),
@@ -260,7 +251,7 @@ def segment(
     found = sources(images)
     pictures = found.pictures
     if artifact is None:
-        from sam3port.cli.segment.artifact import own_artifact
+        from sam3port.cli.own_artifact import own_artifact
 
         artifact = own_artifact()
     model = _load(artifact, threads)
@@ -308,7 +299,7 @@ def _on_cluster(
     from sam3port.machine.packages import require
 
     require("ray", "sam3port segment --ray")
-    from sam3port.cli.segment.artifact import own_artifact
+    from sam3port.cli.own_artifact import own_artifact
     from sam3port.cli.segment.cluster import segment_on_cluster
 
     return segment_on_cluster(address, images, artifact or own_artifact(), prompt, out, shard or SHARD, *rest)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sam3port.cli.segment import artifact
+from sam3port.cli import own_artifact as artifact
 from sam3port.demo.example import example
 from sam3port.errors import UsageError
 from sam3port.machine import packages

@@ -1,4 +1,4 @@
-"""The artifact that ``sam3port segment`` uses where none is named: the demo's model, built on first use, then kept."""
+"""The artifact that commands use where none is named: the demo's model, built on first use, then kept."""
 
 from __future__ import annotations
 
