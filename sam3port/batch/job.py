@@ -15,6 +15,7 @@ import ray.data
 
 import sam3port
 from sam3port.batch import travel, tries
+from sam3port.batch.listing import shard_name
 from sam3port.batch.schema import DONE, READ
 from sam3port.batch.segmenter import Ask, Segmenter
 from sam3port.batch.shards import Shards, writing
@@ -61,19 +62,19 @@ class Worker:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Of `READ` makes `DONE`. A shard that is there already was written by a process that died thereafter."""
-        name = batch["shard"][0].as_py()
         try:
             if self._error is not None:
                 raise self._error
             with writing(self._shards.folder):
-                return _summary(name, self._results(name, batch))
+                return _summary(self._results(batch))
         except Exception as error:  # Ray would make a long text of it
             traceback.print_exc()
             problem = error.problem if isinstance(error, Sam3PortError) else f"{type(error).__name__}: {line(error)}"
             remedy = error.remedy if isinstance(error, Sam3PortError) else "see the logs of Ray's workers there"
-            return _told({"shard": name, "problem": f"the node {_node()}: {problem}", "remedy": remedy})
+            return _told({"problem": f"the node {_node()}: {problem}", "remedy": remedy})
 
-    def _results(self, name: str, batch: pa.Table) -> pa.Table:
+    def _results(self, batch: pa.Table) -> pa.Table:
+        name = shard_name(batch)
         results = self._shards.read(name)
         if results is None:
             results = tries.carefully(self._shards.folder, name, batch, self._segmenter)
@@ -82,11 +83,10 @@ class Worker:
         return results
 
 
-def _summary(name: str, results: pa.Table) -> pa.Table:
+def _summary(results: pa.Table) -> pa.Table:
     told = results.select(["objects", "notes", "error"]).to_pylist()
     return _told(
         {
-            "shard": name,
             "pictures": len(told),
             "objects": sum(len(each["objects"]) for each in told),
             "failed": [each["error"] for each in told if each["error"] is not None],
@@ -133,9 +133,8 @@ def segment(
     whole: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
     readers = ray.data.TaskPoolStrategy(math.ceil(actors / _ACTORS_PER_READER))
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=len(work), initial_size=actors)
-    pictures = ray.data.from_arrow(list(work)).map_batches(
-        read, compute=readers, num_cpus=0, zero_copy_batch=True, **whole
-    )
+    waiting = ray.data.from_blocks(list(work))  # and not from_arrow: it keeps the cut, and starts no task for each
+    pictures = waiting.map_batches(read, compute=readers, num_cpus=0, zero_copy_batch=True, **whole)
     done = pictures.map_batches(Worker, fn_constructor_kwargs=given, compute=pool, num_cpus=threads, **whole)
     try:
         for block in done.iter_batches(**whole):

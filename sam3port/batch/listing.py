@@ -59,7 +59,7 @@ class Listing:
         return found
 
     def table(self) -> pa.Table:
-        """Columns of `WORK`, without ``image_id`` and ``shard``."""
+        """Columns of `WORK`, without ``image_id``."""
         columns = {
             "picture": self.pictures,
             "file_size": self.sizes,
@@ -155,14 +155,14 @@ def cut(work: pa.Table, most: int) -> list[pa.Table]:
             room = SHARD_BYTES
         room -= size
     ends = [*starts[1:], len(sizes)]
-    return [_shard(work.slice(start, end - start)) for start, end in zip(starts, ends, strict=True) if end > start]
+    work = work.select(WORK.names)
+    return [work.slice(start, end - start) for start, end in zip(starts, ends, strict=True) if end > start]
 
 
-def _shard(work: pa.Table) -> pa.Table:
-    """With its name: the number of its first picture, and a digest of what is in it."""
-    digest = hashlib.sha256("\n".join(_keys(work).to_pylist()).encode("utf-8", "surrogateescape")).hexdigest()
-    name = f"part-{work['image_id'][0].as_py():09}-{digest[:12]}"
-    return work.append_column("shard", pa.array([name] * len(work))).select(WORK.names)
+def shard_name(pictures: pa.Table) -> str:
+    """The number of the first picture, and a digest of which they are: of others it is another one."""
+    digest = hashlib.sha256("\n".join(_keys(pictures).to_pylist()).encode()).hexdigest()
+    return f"part-{pictures['image_id'][0].as_py():09}-{digest[:12]}"
 
 
 def _keys(table: pa.Table) -> Any:

@@ -45,20 +45,18 @@ RESULTS: Final = pa.schema([*LISTED, *FOUND])
 WORK: Final = pa.schema(
     [
         *LISTED,
-        ("shard", pa.string()),  # the name of the shard of results that it will be in
         ("place", pa.string()),  # the URI whose file system the picture lies in; empty for paths
         ("path", pa.string()),  # within that file system
         ("problem", pa.string()),  # why there is no picture; else null
     ]
 )
-"""A picture that waits to be read; those of one shard travel together."""
+"""A picture that waits to be read; those that travel together will be a shard of results."""
 
-READ: Final = pa.schema([*LISTED, WORK.field("shard"), ("content", pa.large_binary()), WORK.field("problem")])
+READ: Final = pa.schema([*LISTED, ("content", pa.large_binary()), WORK.field("problem")])
 """A picture that was read and waits to be segmented."""
 
 DONE: Final = pa.schema(
     [
-        ("shard", pa.string()),
         ("pictures", pa.int64()),
         ("objects", pa.int64()),
         ("failed", pa.list_(pa.string())),  # an error each

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from sam3port.batch import listing, shards
-from sam3port.batch.listing import Listing, add_uri, cut, missing, pending
+from sam3port.batch.listing import Listing, add_uri, cut, missing, pending, shard_name
 from sam3port.batch.schema import RESULTS
 from sam3port.batch.shards import Shards
 from sam3port.batch.storage import Folder, shown
@@ -78,7 +78,8 @@ def test_a_shard_ends_at_a_number_of_pictures_or_bytes() -> None:
     assert [len(shard) for shard in cut(work, 2)] == [2, 2, 2, 1]
     large, _ = pending(listed(*names[:2], size=listing.SHARD_BYTES * 2), job(Path("/nowhere")))
     assert [len(shard) for shard in cut(large, 32)] == [1, 1]
-    assert len({shard["shard"][0].as_py() for shard in cut(work, 1)}) == 7
+    assert len({shard_name(shard) for shard in (*cut(work, 1), *cut(work, 2), work)}) == 7 + 3 + 1  # the last is alone
+    assert shard_name(work) == shard_name(pa.table(work.to_pydict(), schema=work.schema))
     assert cut(work.slice(0, 0), 32) == []
 
 
