@@ -39,18 +39,24 @@ class AttentionSpec:
     """Shapes and meaning of one attention kernel. Lengths and batch may be symbolic (int64)."""
 
     batch: Dim
+    """Items of the batch; may be symbolic."""
     heads: int
+    """Heads of an item."""
     queries: Dim
+    """Queries of a head; may be symbolic."""
     keys: Dim
+    """Keys of a head, and as many values; may be symbolic."""
     features: int
-    """Of a query and a key."""
+    """Features of a query, and of a key."""
     value_features: int
+    """Features of a value, and of a result."""
     scale: float
+    """What products of queries and keys are multiplied with."""
     layouts: tuple[Layout, Layout, Layout, Layout] = ("BHLD", "BHLD", "BHLD", "BHLD")
-    """Of q, k, v and the output."""
+    """The orders of axes of q, k, v and the output."""
     parts: tuple[Part, Part, Part] = ((0, 1), (0, 1), (0, 1))
-    """Of q, k and v: where one layer computes them all, its result is read where it lies. A tensor of n parts has n
-    times `heads` heads."""
+    """Which part of its tensor each of q, k and v is: where one layer computes them all, its result is read where it
+    lies. A tensor of n parts has n times `heads` heads."""
     rotary: bool = False
     """Whether queries and keys, as many of one as of the other, are rotated as they are read, see `rotary`."""
     bias: tuple[Dim, Dim, Dim, Dim] | None = None
@@ -123,7 +129,9 @@ class _Packed:
     """Keys and values in the order in which they are read."""
 
     keys: Buffer
+    """Panels of keys: groups along features, then the keys of the panel."""
     values: Buffer
+    """Panels of value features: groups along keys, then the features of the panel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +139,9 @@ class _Slot:
     """A panel's place among packed ones."""
 
     head: Expr
+    """The head, counted over the batch; 0 where a task packs for itself."""
     panel: Expr
+    """The panel of keys within those that are kept."""
 
 
 class _Attention:
@@ -339,7 +349,7 @@ class _Attention:
             emit.scratch((rows * self.block_panels * self.panel_groups,), self.format.cached) if grouped else scores
         )
         rescale = emit.scratch((rows,))
-        stash = emit.scratch((rows * self.scores.columns,))
+        spill = emit.scratch((rows * self.scores.columns,))
 
         with emit.serial(self.strips) as strip, emit.serial(rows) as i:
             row = strip * rows + i
@@ -380,7 +390,7 @@ class _Attention:
                     top = first + strip * rows
                     with emit.serial(panels) as offset:
                         self._scores(
-                            queries, packed, bias, scores, stash, outer, strip, top, first_panel + offset, offset
+                            queries, packed, bias, scores, spill, outer, strip, top, first_panel + offset, offset
                         )
                     self._weights(scores, weights, largest, total, rescale, strip, panels)
                     self._results(weights, packed, result, rescale, outer, strip, first_panel, panels)
@@ -412,7 +422,7 @@ class _Attention:
         packed: _Packed,
         bias: Buffer | None,
         scores: Buffer,
-        stash: Buffer,
+        spill: Buffer,
         outer: Expr,
         strip: Expr,
         top: Expr,
@@ -440,7 +450,7 @@ class _Attention:
             self.groups,
             lambda step, i: queries[(strip * tile.rows + i) * self.groups + step],
             lambda step, j: emit.load(packed.keys, [self._key_at(slot, step, j * tile.lanes)], tile.lanes),
-            stash,
+            spill,
         )
 
         def at(i: Expr, column: Expr) -> Expr:
@@ -571,7 +581,7 @@ class _Attention:
         with emit.serial(self.value_panels) as panel, emit.serial(count) as chunk:
             first, steps = chunks.bound(chunk)
             at = emit.bind(self._value_at(self._slot(outer, first_panel, 0), panel, first, 0))
-            held = sum_steps(
+            accumulators = sum_steps(
                 tile,
                 0,
                 steps,
@@ -583,7 +593,7 @@ class _Attention:
                 for j in range(tile.vectors):
                     place = self._result_at(strip * tile.rows + i, panel * tile.columns + j * tile.lanes)
                     earlier = emit.load(result, [place], tile.lanes) * emit.broadcast(factor, tile.lanes)
-                    emit.store(result, earlier + held(i, j), [place], tile.lanes)
+                    emit.store(result, earlier + accumulators(i, j), [place], tile.lanes)
 
 
 def _same_for_all(dim: Dim) -> bool:

@@ -32,8 +32,9 @@ class Kernel:
     """What a kernel says about itself, for `sam3port.inspect.explain`."""
 
     name: str
+    """What it computes, in a word or two."""
     schedule: str
-    """Tiles and blocks, in words."""
+    """Its tiles and blocks, in words."""
     flops: Dim | None = None
     """Operations of a call; what is no int is not known."""
 

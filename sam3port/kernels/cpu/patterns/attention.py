@@ -29,9 +29,13 @@ class _Operand:
     """A query, key or value: where it is, and the shape in which the kernel reads it."""
 
     expr: Expr
+    """The tensor that the kernel reads."""
     shape: tuple[Any, ...]
+    """How it is seen: batch, heads, length and features in the order of `layout`."""
     layout: Layout
+    """The order of its axes."""
     part: Part = (0, 1)
+    """Which part of it the operand is."""
     bypassed: list[Var] = field(default_factory=list)
     """Transposes between what is in place and what the program reads."""
 

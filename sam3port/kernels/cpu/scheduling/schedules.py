@@ -33,9 +33,9 @@ class ProductSchedule:
     """Of everything that is a product: linear layers, matmuls, convolutions."""
 
     rows: int
-    """Of the register tile."""
+    """Rows of the register tile."""
     vectors: int
-    """Of the register tile, side by side."""
+    """Vectors of the register tile, side by side."""
     unroll: int
     """Steps in one round of the inner loop."""
     block_rows: int
@@ -80,15 +80,15 @@ class AttentionSchedule:
     rows: int
     """Queries of a register tile."""
     vectors: int
-    """Of keys in a register tile of scores."""
+    """Vectors of keys in a register tile of scores."""
     value_vectors: int
-    """Of value features in a register tile of results."""
+    """Vectors of value features in a register tile of results."""
     unroll: int
     """Steps in one round of the inner loops."""
     block_queries: int
-    """Of one task, at most."""
+    """Queries of one task, at most."""
     block_keys: int
-    """Keys between two rescalings."""
+    """Keys between two rescalings of what was summed before."""
 
     def problem(self, cpu: Cpu, features: int, value_features: int) -> str | None:
         """Why the target cannot be expected to be good at it; None if it can."""
