@@ -12,7 +12,8 @@ from sam3port.kernels.common import graph as g
 from sam3port.kernels.common.graph import Expr, Graph, Var
 from sam3port.kernels.common.heads import Layout, Part, heads_last_again, heads_last_before
 from sam3port.kernels.common.slices import part_of
-from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.attention.attention import attention_func
+from sam3port.kernels.cpu.attention.spec import AttentionSpec
 from sam3port.kernels.cpu.formats.float32 import FLOAT32
 from sam3port.kernels.cpu.formats.policy import Kind, Site
 from sam3port.kernels.cpu.patterns.options import Options

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from tvm import tirx
 
-from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.attention.attention import attention_func
+from sam3port.kernels.cpu.attention.spec import AttentionSpec
 from sam3port.kernels.cpu.codegen import emit
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec, convolution_func
