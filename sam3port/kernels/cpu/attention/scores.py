@@ -13,8 +13,8 @@ from sam3port.kernels.cpu.formats.register_tile import accumulate
 
 MINUS_INFINITY: Final = float("-inf")
 """The score of a key that a query does not see."""
-_CACHE_LINE: Final = 16
-"""float32 numbers."""
+_LINE: Final = emit.CACHE_LINE // 4
+"""Biases, which are float32, in a cache line."""
 
 
 def emit_scores(
@@ -44,7 +44,7 @@ def emit_scores(
     if bias is not None and spec.bias is not None and not any(_same_for_all(dim) for dim in spec.bias[2:]):
         # The next strip's bias is read once and comes from far.
         for i in range(tile.rows):
-            for column in range(0, tile.columns, _CACHE_LINE):
+            for column in range(0, tile.columns, _LINE):
                 emit.prefetch(bias[tuple(bias_at(tile.rows + i, first_key + column))])
     sums = accumulate(
         tile,

@@ -111,7 +111,7 @@ RULES: Final = (
         "few tokens are all that a prompt is, and rounding them would save next to nothing",
         only_few_rows=True,
     ),
-    Rule(bfloat16.PRECISION, _ALL, bfloat16.pairs_on, "an instruction multiplies pairs, twice as fast as float32"),
+    Rule(bfloat16.PRECISION, _ALL, bfloat16.pairs_on, "an instruction multiplies and adds two at a time"),
     Rule(
         bfloat16.PRECISION,
         (Kind.ATTENTION,),

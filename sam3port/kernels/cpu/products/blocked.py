@@ -12,14 +12,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from sam3port.kernels.cpu.codegen import emit
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
 from sam3port.kernels.cpu.formats.register_tile import CHUNK, Accumulators, RegisterTile, TileSums, sum_steps
 from sam3port.kernels.cpu.scheduling.schedules import WINDOW
-
-_CACHE_LINE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +168,7 @@ class Prefetch:
     @property
     def elements(self) -> int:
         """Of a cache line."""
-        return _CACHE_LINE // self.element_bytes
+        return emit.CACHE_LINE // self.element_bytes
 
     @property
     def lines(self) -> int:
