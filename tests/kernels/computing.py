@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import tvm
 
-from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.attention.attention import attention_func
+from sam3port.kernels.cpu.attention.spec import AttentionSpec
 from sam3port.kernels.cpu.convolutions import convolution
 from sam3port.kernels.cpu.convolutions.depthwise import DepthwiseSpec, depthwise_func
 from sam3port.kernels.cpu.convolutions.transposed_convolution import transposed_convolution_func

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from sam3port.kernels.cpu.attention.spec import AttentionSpec
 from sam3port.kernels.cpu.scheduling.schedules import Schedule
-from sam3port.kernels.cpu.workloads.workload import AttentionSpec, AttentionWork, LinearWork, Workload
+from sam3port.kernels.cpu.workloads.workload import AttentionWork, LinearWork, Workload
 from sam3port.tuning.measure import Result
 from sam3port.tuning.record import Kind, Machine, Record
 from sam3port.tuning.search import MARGIN, Plan, Search, plan

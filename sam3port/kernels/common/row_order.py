@@ -15,9 +15,9 @@ class RowOrder:
     """Rows counted along several axes, before and after these change places."""
 
     dims: tuple[int, ...]
-    """Of the axes before."""
+    """Lengths of the axes in the order before."""
     axes: tuple[int, ...]
-    """Which axis comes first, second, ... after."""
+    """Which of these axes comes first, second and so on after."""
 
     @property
     def inverse(self) -> RowOrder:

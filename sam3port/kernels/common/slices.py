@@ -17,8 +17,11 @@ class Index:
     """``source[..., index, ...]``, with the axis kept."""
 
     source: Expr
+    """The tensor that the slice was taken from."""
     axis: int
+    """The axis that has one index left."""
     index: int
+    """Which index of it that is."""
 
 
 def index_of(graph: Graph, expr: Expr) -> Index | None:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tvm import tirx
 
-from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.attention.attention import attention_func
+from sam3port.kernels.cpu.attention.spec import AttentionSpec
 from sam3port.kernels.cpu.convolutions.depthwise import DepthwiseSpec
 from sam3port.kernels.cpu.elementwise import normalisation
 from sam3port.kernels.cpu.elementwise.roi_align import RoiAlignSpec

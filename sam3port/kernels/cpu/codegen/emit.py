@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Final, overload
 
 from tvm import s_tir, tirx
 from tvm.ir import StringImm
@@ -20,7 +20,10 @@ from sam3port.kernels.cpu.codegen.types import Buffer, Dim, Expr, Value
 
 __all__ = ["Buffer", "Dim", "Expr", "Value"]
 
-OPAQUE = 8
+CACHE_LINE: Final = 64
+"""Bytes that come from memory together, on every CPU that kernels are made for."""
+
+OPAQUE: Final = 8
 """``OpPatternKind.kOpaque``: FuseOps must leave a finished kernel alone."""
 
 Parameter = tuple[str, Sequence[Dim]] | tuple[str, Sequence[Dim], str]
@@ -32,8 +35,9 @@ class Kernel:
     """What a kernel says about itself, for `sam3port.inspect.explain`."""
 
     name: str
+    """What it computes, in a word or two."""
     schedule: str
-    """Tiles and blocks, in words."""
+    """Its tiles and blocks, in words."""
     flops: Dim | None = None
     """Operations of a call; what is no int is not known."""
 

@@ -28,8 +28,8 @@ define linkonce_odr hidden i32 @{_NEXT}(ptr %counter) alwaysinline {{
 """TIR has atomic additions for GPUs only."""
 _MOST_THREADS: Final = 128
 """Drawing a number that is too large costs some nanoseconds, so this may be more than there are cores."""
-_LINE: Final = 16
-"""int32 of a cache line, which the counter has for itself."""
+_LINE: Final = emit.CACHE_LINE // 4
+"""Numbers of int32 in a cache line, which the counter has for itself."""
 
 
 @contextlib.contextmanager

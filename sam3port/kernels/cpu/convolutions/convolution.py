@@ -34,15 +34,23 @@ class ConvolutionSpec:
     """A convolution with one group. Only the batch may be symbolic."""
 
     batch: Dim
+    """Images; may be symbolic."""
     channels: int
+    """Channels of the input."""
     height: int
+    """Height of the input in pixels."""
     width: int
+    """Width of the input in pixels."""
     features: int
+    """Channels of the output."""
     kernel: tuple[int, int]
+    """Height and width of the kernel."""
     stride: tuple[int, int] = (1, 1)
+    """Pixels between two positions of the kernel, down and to the right."""
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    """top, left, bottom, right"""
+    """Rows and columns of zeros at the top, on the left, at the bottom, on the right."""
     dilation: tuple[int, int] = (1, 1)
+    """Pixels between two elements of the kernel, down and to the right."""
 
     @property
     def depth(self) -> int:

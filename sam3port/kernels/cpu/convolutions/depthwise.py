@@ -24,13 +24,19 @@ class DepthwiseSpec:
     """Only the batch may be symbolic."""
 
     batch: Dim
+    """Images; may be symbolic."""
     channels: int
+    """Channels of the input."""
     height: int
+    """Height of the input in pixels."""
     width: int
+    """Width of the input in pixels."""
     kernel: tuple[int, int]
+    """Height and width of the kernel."""
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
-    """top, left, bottom, right"""
+    """Rows and columns of zeros at the top, on the left, at the bottom, on the right."""
     dilation: tuple[int, int] = (1, 1)
+    """Pixels between two elements of the kernel, down and to the right."""
 
     @property
     def out_height(self) -> int:

@@ -27,10 +27,15 @@ class RoiAlignSpec:
     """Pooling of regions ``[item, x1, y1, x2, y2]``; the number of regions may be symbolic."""
 
     batch: int
+    """Images; may be symbolic."""
     channels: int
+    """Channels of the input."""
     height: int
+    """Height of the input in pixels."""
     width: int
+    """Width of the input in pixels."""
     regions: Dim
+    """Regions that are sampled; may be symbolic."""
     pooled: tuple[int, int]
     """Bins in y and in x."""
     scale: float

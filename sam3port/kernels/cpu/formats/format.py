@@ -151,7 +151,9 @@ class Arithmetic:
     """What a product is computed with: a CPU, and the format of its operands there."""
 
     cpu: Cpu
+    """What the CPU has for it."""
     format: Format
+    """How operands are grouped, packed and multiplied."""
 
     def instructions(self, *others: int) -> contextlib.AbstractContextManager[None]:
         """As `Format.instructions`, for the CPU's registers."""

@@ -31,6 +31,7 @@ class Site:
     """A place in a graph where a format has to be chosen."""
 
     kind: Kind
+    """What the product is a part of."""
     rows: Dim
     """Rows of the left operand, in an attention queries; a symbolic number counts as many."""
     out_dtype: str = ""
@@ -57,7 +58,7 @@ class Rule:
     format: Callable[[Cpu], Format | None]
     """What they take on a CPU; None: the rule does not fit that CPU."""
     why: str
-    """The reason, for people."""
+    """The reason for the rule, in words for people."""
     only_few_rows: bool = False
     """Whether the rule is for sites with few rows alone."""
     only_asked_for_float32: bool = False
@@ -110,7 +111,7 @@ RULES: Final = (
         "few tokens are all that a prompt is, and rounding them would save next to nothing",
         only_few_rows=True,
     ),
-    Rule(bfloat16.PRECISION, _ALL, bfloat16.pairs_on, "an instruction multiplies pairs, twice as fast as float32"),
+    Rule(bfloat16.PRECISION, _ALL, bfloat16.pairs_on, "an instruction multiplies and adds two at a time"),
     Rule(
         bfloat16.PRECISION,
         (Kind.ATTENTION,),

@@ -24,7 +24,7 @@ class RegisterTile:
     vectors: int
     """Vectors of columns of the right operand, side by side."""
     lanes: int
-    """Columns in one vector."""
+    """Columns in one vector of the right operand."""
     unroll: int
     """Groups along K in one round of the loop."""
     micro_kernel: MicroKernel
@@ -47,7 +47,7 @@ class RegisterTile:
         return f"{self.rows} x {self.columns} in registers of {self.lanes}{self.micro_kernel}"
 
 
-Held = Callable[[int, int], Value]
+Accumulators = Callable[[int, int], Value]
 """``(i, j)``: vector j of row i, in registers."""
 
 
@@ -56,12 +56,13 @@ class TileSums:
     """The sums of a tile: in registers, or already in memory."""
 
     tile: RegisterTile
+    """The tile whose sums they are."""
     memory: Buffer
-    """Has rows * columns floats for them, row by row,"""
+    """Memory with rows * columns numbers for them from `start` on, row by row; the place that they are spilled to."""
     start: Expr
-    """from here on."""
-    held: Held | None
-    """None: they are in memory."""
+    """Where they begin in the memory."""
+    accumulators: Accumulators | None
+    """The accumulators in registers; None where the memory has the sums already."""
 
     @staticmethod
     def stored(tile: RegisterTile, memory: Buffer, start: Expr = 0) -> TileSums:
@@ -70,25 +71,27 @@ class TileSums:
 
     def __call__(self, i: int, j: int) -> Value:
         """The vector j of row i."""
-        if self.held is not None:
-            return self.held(i, j)
+        if self.accumulators is not None:
+            return self.accumulators(i, j)
         return emit.load(self.memory, [self._at(i, j)], self.tile.lanes)
 
     def to_memory(self) -> None:
         """Makes sure that the memory has them."""
-        if self.held is not None:
-            self.store(self.held)
+        if self.accumulators is not None:
+            self.store(self.accumulators)
 
-    def store(self, held: Held) -> None:
+    def store(self, accumulators: Accumulators) -> None:
         """Puts sums into the memory."""
-        each_vector(self.tile, lambda i, j: emit.store(self.memory, held(i, j), [self._at(i, j)], self.tile.lanes))
+        each_vector(
+            self.tile, lambda i, j: emit.store(self.memory, accumulators(i, j), [self._at(i, j)], self.tile.lanes)
+        )
 
-    def add(self, held: Held, sign: int = 1) -> None:
+    def add(self, accumulators: Accumulators, sign: int = 1) -> None:
         """Adds to the sums in memory; with sign -1, subtracts from them."""
 
         def one(i: int, j: int) -> None:
             before = emit.load(self.memory, [self._at(i, j)], self.tile.lanes)
-            value = before + held(i, j) if sign > 0 else before - held(i, j)
+            value = before + accumulators(i, j) if sign > 0 else before - accumulators(i, j)
             emit.store(self.memory, value, [self._at(i, j)], self.tile.lanes)
 
         each_vector(self.tile, one)
@@ -109,19 +112,19 @@ def sum_steps(
     count: Dim,
     row: Callable[[Expr, int], Value],
     column: Callable[[Expr, int], Value],
-    beside: Callable[[Expr], None] | None = None,
-) -> Held:
+    interleaved: Callable[[Expr], None] | None = None,
+) -> Accumulators:
     """Emits the sums of ``row(k, i) * column(k, j)`` over `count` steps k from `first` on, kept in registers.
 
-    A step is one group (see `formats.format`) of each row and each column. In each round of the unrolled loop `beside`
-    may emit something of its own; it gets the round's number.
+    A step is one group (see `formats.format`) of each row and each column. In each round of the unrolled loop
+    `interleaved` may emit something of its own; it gets the round's number.
     """
     lanes, kernel = tile.lanes, tile.micro_kernel
     # One array for each row: an array over 1 KiB would leave the stack, and with it the registers.
     sums = [emit.scratch((tile.columns,), kernel.sums) for _ in range(tile.rows)]
     zero = tile.zero()
 
-    def held(i: int, j: int) -> Value:
+    def accumulators(i: int, j: int) -> Value:
         return emit.load(sums[i], [j * lanes], lanes)
 
     def one(k: Expr) -> None:
@@ -129,7 +132,7 @@ def sum_steps(
         for i in range(tile.rows):
             element = emit.bind(emit.broadcast(row(k, i), lanes))
             for j in range(tile.vectors):
-                value = kernel.multiply_add(held(i, j), element, columns[j], lanes)
+                value = kernel.multiply_add(accumulators(i, j), element, columns[j], lanes)
                 emit.store(sums[i], value, [j * lanes], lanes)
 
     each_vector(tile, lambda i, j: emit.store(sums[i], zero, [j * lanes], lanes))
@@ -137,14 +140,14 @@ def sum_steps(
     with kernel.imported(lanes):
         if not (isinstance(count, int) and rounds == 0):
             with emit.serial(rounds) as step:
-                if beside is not None:
-                    beside(step)
+                if interleaved is not None:
+                    interleaved(step)
                 for u in range(tile.unroll):
                     one(first + step * tile.unroll + u)
         if not (isinstance(count, int) and count % tile.unroll == 0):
             with emit.serial(count % tile.unroll) as step:
                 one(first + rounds * tile.unroll + step)
-    return held
+    return accumulators
 
 
 def accumulate(
@@ -152,7 +155,7 @@ def accumulate(
     depth: Dim,
     row: Callable[[Expr, int], Value],
     column: Callable[[Expr, int], Value],
-    stash: Buffer,
+    spill: Buffer,
     at_most: int | None = None,
 ) -> TileSums:
     """Emits ``sum[i, j] = sum over k of row(k, i) * column(k, j)`` for one tile.
@@ -160,15 +163,15 @@ def accumulate(
     Args:
         depth: number of steps k.
         row: the scalar of row i at step k; column: the vector (``tile.lanes``) of vector column j at step k.
-        stash: rows * columns floats of scratch memory.
+        spill: rows * columns floats of scratch memory.
         at_most: bound of a depth that is not known.
     """
     bound = depth if isinstance(depth, int) else at_most
     if bound is not None and bound <= CHUNK:
-        return TileSums(tile, stash, 0, sum_steps(tile, 0, depth, row, column))
+        return TileSums(tile, spill, 0, sum_steps(tile, 0, depth, row, column))
     chunks = emit.ceildiv(depth, CHUNK)
     length = emit.ceildiv(depth, emit.ceildiv(depth, CHUNK)) if isinstance(depth, int) else CHUNK
-    result = TileSums.stored(tile, stash)
+    result = TileSums.stored(tile, spill)
     result.store(lambda _i, _j: tile.zero())
     with emit.serial(chunks) as chunk:
         first = chunk * length

@@ -12,7 +12,8 @@ from sam3port.kernels.common import graph as g
 from sam3port.kernels.common.graph import Expr, Graph, Var
 from sam3port.kernels.common.heads import Layout, Part, heads_last_again, heads_last_before
 from sam3port.kernels.common.slices import part_of
-from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.attention.attention import attention_func
+from sam3port.kernels.cpu.attention.spec import AttentionSpec
 from sam3port.kernels.cpu.formats.float32 import FLOAT32
 from sam3port.kernels.cpu.formats.policy import Kind, Site
 from sam3port.kernels.cpu.patterns.options import Options
@@ -29,9 +30,13 @@ class _Operand:
     """A query, key or value: where it is, and the shape in which the kernel reads it."""
 
     expr: Expr
+    """The tensor that the kernel reads."""
     shape: tuple[Any, ...]
+    """How it is seen: batch, heads, length and features in the order of `layout`."""
     layout: Layout
+    """The order of its axes."""
     part: Part = (0, 1)
+    """Which part of it the operand is."""
     bypassed: list[Var] = field(default_factory=list)
     """Transposes between what is in place and what the program reads."""
 

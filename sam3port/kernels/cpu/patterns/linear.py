@@ -28,8 +28,11 @@ class Chain:
     """Elementwise operators that follow a product, each the only reader of the one before."""
 
     last: Var
+    """The variable that the last operator is bound to."""
     steps: list[str] = field(default_factory=list)
+    """The operators as steps of an epilogue."""
     operands: list[Expr] = field(default_factory=list)
+    """What the steps take beside the value, in order."""
     order: RowOrder | None = None
     """In which the rows are written, if a transpose among the operators moves them."""
 
@@ -127,11 +130,15 @@ class Layer:
     """A product with a fixed weight of two dimensions."""
 
     x: Expr
+    """The left operand, [..., K]."""
     weight: Expr
+    """The right operand, of two dimensions."""
     rows: Any
     """Of x, all axes but the last; may be symbolic."""
     n: int
+    """Features of the result."""
     k: int
+    """Features of x."""
     transposed: bool
     """Whether the weight is [K, N], as matmul wants it, and not [N, K]."""
 

@@ -13,7 +13,9 @@ class Replacement:
     """The value of one variable, computed by a kernel. What only fed the old value dies of disuse."""
 
     var: Var
+    """The variable whose value the kernel computes."""
     emit: Emit
+    """What makes the kernel and the call of it."""
     kernel: str
     """Name of the kernel, for reports."""
     flops: int | None = None

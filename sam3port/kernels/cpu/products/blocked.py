@@ -12,14 +12,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from sam3port.kernels.cpu.codegen import emit
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Value
-from sam3port.kernels.cpu.formats.register_tile import CHUNK, Held, RegisterTile, TileSums, sum_steps
+from sam3port.kernels.cpu.formats.register_tile import CHUNK, Accumulators, RegisterTile, TileSums, sum_steps
 from sam3port.kernels.cpu.scheduling.schedules import WINDOW
-
-_CACHE_LINE: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +24,11 @@ class Block:
     """A block of sums in memory: tile after tile, the strips of a panel one after the other."""
 
     tile: RegisterTile
+    """The register tile that the block is made of."""
     strips: int
-    """At most."""
+    """Strips of rows that the block has at most; a strip is as high as a tile."""
     sums: Buffer
+    """Memory for the sums of all tiles."""
     first_panel: Expr = 0
     """Where the block begins in `sums`, in panels."""
 
@@ -50,7 +49,9 @@ class Chunks:
     """How the steps of a product are cut: pieces of at most `steps` steps, each with its first one and its length."""
 
     count: Dim
+    """How many pieces there are."""
     steps: int
+    """Steps of a piece, at most; a step is one group along K."""
     bounds: Callable[[Expr], tuple[Expr, Dim]]
     """``chunk -> (first step, steps)``, for numbers as for expressions."""
 
@@ -116,7 +117,7 @@ def emit_block(
         if gather is not None:
             gather(panel, first, count)
         with emit.serial(strips) as strip:
-            beside = None
+            interleaved = None
             if fetch is not None:
 
                 def ask(
@@ -128,10 +129,10 @@ def emit_block(
                 ) -> None:
                     emit.prefetch(fetch(panel + 1, first + step, at))
 
-                ahead = Ahead(block.tile.columns, chunks.steps, block.strips, element_bytes)
-                beside = ahead.beside(block.tile.unroll, strip, ask)
-                if beside is None:
-                    ahead.at_once(strip, ask)
+                prefetch = Prefetch(block.tile.columns, chunks.steps, block.strips, element_bytes)
+                interleaved = prefetch.interleaved(block.tile.unroll, strip, ask)
+                if interleaved is None:
+                    prefetch.at_once(strip, ask)
 
             def left(step: Expr, i: int, strip: Expr = strip, first: Expr = first, count: Dim = count) -> Value:
                 return row(strip, first, count, step, i)
@@ -139,31 +140,35 @@ def emit_block(
             def right(step: Expr, j: int, panel: Expr = panel, first: Expr = first) -> Value:
                 return column(panel, first, step, j)
 
-            held = sum_steps(block.tile, 0, count, left, right, beside)
+            accumulators = sum_steps(block.tile, 0, count, left, right, interleaved)
             place = block.at(strip, panel)
 
-            def store(place: TileSums = place, held: Held = held) -> None:
-                place.store(held)
+            def store(place: TileSums = place, accumulators: Accumulators = accumulators) -> None:
+                place.store(accumulators)
 
-            def add(place: TileSums = place, held: Held = held) -> None:
-                place.add(held)
+            def add(place: TileSums = place, accumulators: Accumulators = accumulators) -> None:
+                place.add(accumulators)
 
             emit.when(True if chunks.count == 1 else chunk == 0, store, add)
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
+class Prefetch:
     """How the strips of a block ask for the next chunk of a panel, each for its share."""
 
     columns: int
+    """Columns of a panel."""
     steps: int
+    """Steps of a chunk."""
     strips: int
+    """Strips that share the work."""
     element_bytes: int = 4
+    """Bytes of an element of the panel in memory."""
 
     @property
     def elements(self) -> int:
         """Of a cache line."""
-        return _CACHE_LINE // self.element_bytes
+        return emit.CACHE_LINE // self.element_bytes
 
     @property
     def lines(self) -> int:
@@ -180,7 +185,7 @@ class Ahead:
         with emit.serial(self.lines) as line:
             self._ask((strip * self.lines + line) * self.elements, ask)
 
-    def beside(self, unroll: int, strip: Expr, ask: Callable[[Expr, Expr], None]) -> Callable[[Expr], None] | None:
+    def interleaved(self, unroll: int, strip: Expr, ask: Callable[[Expr, Expr], None]) -> Callable[[Expr], None] | None:
         """For `sum_steps`: a few in each round, where there are so many that they would wait for each other.
 
         Few rows have few strips: a core asks for about 24 lines at a time, and stands still when asked for more.
@@ -200,7 +205,7 @@ class Ahead:
         ask(at // self.columns, at % self.columns)
 
 
-def bring_near(tile: RegisterTile, steps: Dim, near: Buffer, value: Callable[[Expr, int], Value]) -> None:
+def pack_panel(tile: RegisterTile, steps: Dim, near: Buffer, value: Callable[[Expr, int], Value]) -> None:
     """A panel's chunk into the nearest cache: ``near[step, column]``, from ``(step, j) -> vector``."""
     with emit.serial(steps) as step:
         for j in range(tile.vectors):

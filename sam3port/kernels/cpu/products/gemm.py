@@ -20,7 +20,7 @@ from sam3port.kernels.cpu.codegen import emit, epilogue
 from sam3port.kernels.cpu.codegen.emit import Buffer, Dim, Expr, Parameter, Value
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.formats.format import Arithmetic, Element
-from sam3port.kernels.cpu.products.blocked import bring_near
+from sam3port.kernels.cpu.products.blocked import pack_panel
 from sam3port.kernels.cpu.products.product import emit_product
 from sam3port.kernels.cpu.products.strassen import emit_strassen
 from sam3port.kernels.cpu.scheduling.schedules import ProductSchedule, linear_schedule
@@ -123,7 +123,7 @@ def linear_func(
             return format.widened(line, tile.lanes)
 
         def widen(_item: Expr, panel: Expr, first: Expr, steps: Dim, near: Buffer) -> None:
-            bring_near(tile, steps, near, lambda step, j: right(panel, first + step, j))
+            pack_panel(tile, steps, near, lambda step, j: right(panel, first + step, j))
 
         def left(i: Expr, step: Expr, lanes: int) -> Value:
             return emit.load(x, [i if read is None else read.source(i), step], lanes)

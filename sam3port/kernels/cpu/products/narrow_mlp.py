@@ -55,7 +55,7 @@ def narrow_mlp_func(
 
         with tasks(emit.ceildiv(rows, _STRIPS * strip)) as task:
             columns = emit.scratch((inputs * strip,))
-            stash = emit.scratch((results * strip,))
+            spill = emit.scratch((results * strip,))
             start = emit.bind(task * (_STRIPS * strip))
             with emit.serial(emit.minimum(_STRIPS, emit.ceildiv(rows - start, strip))) as number:
                 top = emit.bind(start + number * strip)
@@ -72,13 +72,13 @@ def narrow_mlp_func(
                         value = expressions.fma(given, weight, value)
                     return epilogue.apply(between, inside, value, step, [], tile.lanes, feature_is_last=False)
 
-                sums = accumulate(tile, hidden, lambda step, i: second[step, i], feature, stash)
+                sums = accumulate(tile, hidden, lambda step, i: second[step, i], feature, spill)
                 for row in range(results):
                     for j in range(tile.vectors):
                         value = epilogue.apply(after, outside, sums(row, j), row, [], tile.lanes, feature_is_last=False)
-                        emit.store(stash, value, [row * strip + j * tile.lanes], tile.lanes)
+                        emit.store(spill, value, [row * strip + j * tile.lanes], tile.lanes)
                 with emit.serial(emit.minimum(strip, rows - top)) as i, emit.serial(results) as result:
-                    emit.store(out, stash[result * strip + i], [top + i, result])
+                    emit.store(out, spill[result * strip + i], [top + i, result])
 
     parameters: list[Parameter] = [
         ("x", (rows, inputs)),

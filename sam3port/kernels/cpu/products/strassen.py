@@ -27,7 +27,7 @@ from sam3port.kernels.cpu.codegen.tasks import tasks
 from sam3port.kernels.cpu.codegen.transpose import turn_rows
 from sam3port.kernels.cpu.formats.format import Arithmetic
 from sam3port.kernels.cpu.formats.register_tile import RegisterTile, sum_steps
-from sam3port.kernels.cpu.products.blocked import Ahead, Block, Chunks, bring_near, even_chunks, window_panels
+from sam3port.kernels.cpu.products.blocked import Block, Chunks, Prefetch, even_chunks, pack_panel, window_panels
 from sam3port.kernels.cpu.products.packed_rows import Source, pack_rows
 from sam3port.kernels.cpu.products.product import clamp, panel_groups, write_tile
 from sam3port.kernels.cpu.products.row_factors import row_factors
@@ -39,8 +39,11 @@ class _Part:
     """A quadrant, by its half of each axis, and the sign that it has in a sum."""
 
     first: int
+    """Which half of the first axis it is in, 0 or 1."""
     second: int
+    """Which half of the second axis it is in, 0 or 1."""
     sign: int = 1
+    """1 where the sum has it, -1 where it is subtracted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,11 @@ class _Product:
     """One of the seven."""
 
     left: tuple[_Part, ...]
-    """Of rows and depth;"""
+    """Quadrants of the left operand, by rows and depth."""
     right: tuple[_Part, ...]
-    """of depth and columns;"""
+    """Quadrants of the right operand, by depth and columns."""
     targets: tuple[_Part, ...]
-    """of rows and columns."""
+    """Quadrants of the result, by rows and columns, that the product is a part of."""
 
 
 _PRODUCTS: Final = (
@@ -77,17 +80,21 @@ class _Sizes:
     """How the work is cut."""
 
     tile: RegisterTile
+    """The register tile."""
     half: int
-    """Strips of half a block of rows."""
+    """Strips in half a block of rows."""
     blocks: int
+    """Blocks of rows."""
     groups: int
-    """Of panels: a task is one block and one group."""
+    """Groups of panels: a task is one block and one group."""
     group_panels: int
+    """Panels of a group, an even number."""
     window_panels: int
+    """Panels whose sums wait in memory at a time, an even number."""
     chunks: Chunks
-    """Of half the depth."""
+    """How half the depth is cut."""
     keeps_rows: bool
-    """See `_KEPT`."""
+    """Whether sums of rows are packed all at once, see `_KEPT`."""
 
     @property
     def block_rows(self) -> int:
@@ -216,7 +223,7 @@ class _Work:
 
         gathered = len(product.right) > 1
         if gathered:
-            bring_near(
+            pack_panel(
                 tile, steps, self.near, lambda step, j: _signed(product.right, lambda part: vector(part, step, j))
             )
 
@@ -230,11 +237,11 @@ class _Work:
                 emit.prefetch(self.fetch(left + 2 + part.second, part.first * self.depth + first + step, at))
 
         with emit.serial(half) as strip:
-            Ahead(tile.columns, self.sizes.chunks.steps, half).at_once(strip, ask)
+            Prefetch(tile.columns, self.sizes.chunks.steps, half).at_once(strip, ask)
             line = emit.bind(begin + strip * steps * tile.rows)
-            held = sum_steps(tile, 0, steps, lambda step, i: rows[line + step * tile.rows + i], columns)
+            accumulators = sum_steps(tile, 0, steps, lambda step, i: rows[line + step * tile.rows + i], columns)
             for part in product.targets:
-                self.block.at(strip + part.first * half, place + part.second).add(held, part.sign)
+                self.block.at(strip + part.first * half, place + part.second).add(accumulators, part.sign)
 
     def _source(self, product: _Product, first: Expr) -> Source:
         """Sums of rows, from step `first` of each half on."""

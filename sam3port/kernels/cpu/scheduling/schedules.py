@@ -24,8 +24,10 @@ _L2: Final = 384 << 10
 """Three quarters of a small second-level cache: code and what passes through need the rest."""
 LONGEST_CHUNK: Final = 256
 """Steps. Longer chains of additions are less exact than the tests allow."""
-_FLOAT: Final = 4
-_FEW_ROWS: Final = 64
+_GROUP: Final = 4
+"""Bytes of a group of operands in the cache, and of a sum: one lane of a register, in every format."""
+_OWN_TILE_ROWS: Final = 64
+"""Rows of a product up to which they choose the register tile, where its weight is packed for it alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,9 @@ class ProductSchedule:
     """Of everything that is a product: linear layers, matmuls, convolutions."""
 
     rows: int
-    """Of the register tile."""
+    """Rows of the register tile."""
     vectors: int
-    """Of the register tile, side by side."""
+    """Vectors of the register tile, side by side."""
     unroll: int
     """Steps in one round of the inner loop."""
     block_rows: int
@@ -63,12 +65,12 @@ class ProductSchedule:
             return f"{self.chunk} steps in one chain of additions are inexact"
         if self.chunk % self.unroll:
             return f"a chunk of {self.chunk} steps is no whole number of rounds of {self.unroll}"
-        if self.chunk * columns * _FLOAT > _L1:
+        if self.chunk * columns * _GROUP > _L1:
             return f"a chunk of {self.chunk} x {columns} leaves the first-level cache"
         if self.halvings not in (0, 1):
             return f"a product is halved once or not at all, not {self.halvings} times"
         rows = self.block_rows >> self.halvings
-        if (rows * self.chunk + self.window) * _FLOAT > _L2:
+        if (rows * self.chunk + self.window) * _GROUP > _L2:
             return f"{rows} rows of {self.chunk} steps and {self.window} sums leave the second-level cache"
         return None
 
@@ -80,15 +82,15 @@ class AttentionSchedule:
     rows: int
     """Queries of a register tile."""
     vectors: int
-    """Of keys in a register tile of scores."""
+    """Vectors of keys in a register tile of scores."""
     value_vectors: int
-    """Of value features in a register tile of results."""
+    """Vectors of value features in a register tile of results."""
     unroll: int
     """Steps in one round of the inner loops."""
     block_queries: int
-    """Of one task, at most."""
+    """Queries of one task, at most."""
     block_keys: int
-    """Keys between two rescalings."""
+    """Keys between two rescalings of what was summed before."""
 
     def problem(self, cpu: Cpu, features: int, value_features: int) -> str | None:
         """Why the target cannot be expected to be good at it; None if it can."""
@@ -102,7 +104,7 @@ class AttentionSchedule:
             return "a block is smaller than a tile"
         keys = self.block_keys * (features + value_features)
         queries = self.block_queries * (features + value_features) + self.rows * self.block_keys
-        if (keys + queries) * _FLOAT > max(_L2, 2 * _FLOAT * keys):
+        if (keys + queries) * _GROUP > max(_L2, 2 * _GROUP * keys):
             return f"{self.block_queries} queries and {self.block_keys} keys leave the second-level cache"
         return None
 
@@ -133,7 +135,7 @@ def own_linear_schedule(m: Dim, n: int, k: int, arithmetic: Arithmetic) -> Produ
     32 rows are four strips of 8 x 3 vectors, but six of 6 x 4, with four rows computed for nothing.
     """
     schedule = linear_schedule(m, n, k, arithmetic)
-    if not isinstance(m, int) or not 1 < m <= _FEW_ROWS:
+    if not isinstance(m, int) or not 1 < m <= _OWN_TILE_ROWS:
         return schedule
     tile = tile_size_of_few_rows(arithmetic.cpu, m, n)
     return replace(schedule, rows=tile.rows, vectors=tile.vectors)

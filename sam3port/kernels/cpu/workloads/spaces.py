@@ -11,7 +11,7 @@ from sam3port.kernels.cpu.scheduling.schedules import AttentionSchedule, Product
 from sam3port.kernels.cpu.scheduling.tiles import TALLEST, WIDEST
 
 if TYPE_CHECKING:
-    from sam3port.kernels.cpu.attention.attention import AttentionSpec
+    from sam3port.kernels.cpu.attention.spec import AttentionSpec
     from sam3port.kernels.cpu.formats.cpu import Cpu
 
 _UNROLL: Final = (2, 4, 8)

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from tvm import tirx
 
-from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.attention.attention import attention_func
+from sam3port.kernels.cpu.attention.spec import AttentionSpec
 from sam3port.kernels.cpu.codegen import emit
 from sam3port.kernels.cpu.codegen.epilogue import Epilogue
 from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec, convolution_func
@@ -58,6 +59,7 @@ class _Typed:
     """What all workloads have in common."""
 
     dtype: str
+    """What operands are rounded to; sums are float32."""
 
     @property
     def key(self) -> str:
@@ -81,7 +83,9 @@ class _Product(_Typed):
     """What all products have in common."""
 
     rows: int
+    """Rows of the left operand."""
     columns: int
+    """Columns of the right operand."""
 
     def problem(self, schedule: Schedule, cpu: Cpu) -> str | None:
         if not isinstance(schedule, ProductSchedule):
@@ -107,9 +111,13 @@ class LinearWork(_Product):
     """``x[m, k] @ weight[n, k]^T`` and the steps that follow."""
 
     rows: int
+    """Rows of x, m."""
     columns: int
+    """Features of the result, n."""
     depth: int
+    """Features of x, k."""
     steps: Epilogue = ()
+    """What follows on each value, see `codegen.epilogue`."""
     dtype: str = FLOAT32.precision
     """What its operands are rounded to; sums are float32."""
 
@@ -137,10 +145,15 @@ class MatmulWork(_Product):
     """``a[batch, m, k] @ b[batch, k, n]``."""
 
     batch: int
+    """Products that are alike."""
     rows: int
+    """Rows of a, m."""
     columns: int
+    """Columns of the result, n."""
     depth: int
+    """Columns of a, k."""
     transpose_b: bool
+    """Whether b is [batch, n, k]."""
     dtype: str = FLOAT32.precision
     """What its operands are rounded to; sums are float32."""
 
@@ -167,7 +180,9 @@ class ConvolutionWork(_Product):
     """A convolution whose batch is known."""
 
     spec: ConvolutionSpec
+    """The convolution."""
     steps: Epilogue = ()
+    """What follows on each value, see `codegen.epilogue`."""
     dtype: str = FLOAT32.precision
     """What its operands are rounded to; sums are float32."""
 
@@ -204,11 +219,17 @@ class TransposedConvolutionWork(_Product):
     """A transposed convolution whose stride is its kernel."""
 
     batch: int
+    """Images."""
     channels: int
+    """Channels of the input."""
     size: tuple[int, int]
+    """Height and width of the input in pixels."""
     features: int
+    """Channels of the output."""
     kernel: tuple[int, int]
+    """Height and width of the kernel, which are the strides, too."""
     steps: Epilogue = ()
+    """What follows on each value, see `codegen.epilogue`."""
     dtype: str = FLOAT32.precision
     """What its operands are rounded to; sums are float32."""
 
@@ -245,6 +266,7 @@ class AttentionWork(_Typed):
     """An attention whose lengths are known."""
 
     spec: AttentionSpec
+    """The attention."""
     dtype: str = FLOAT32.precision
     """What its operands are rounded to; sums are float32."""
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tvm import tirx
 
-from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.attention.attention import attention_func
+from sam3port.kernels.cpu.attention.spec import AttentionSpec
 from sam3port.kernels.cpu.formats.cpu import Cpu
 from sam3port.kernels.cpu.formats.float32 import FLOAT32
 from sam3port.kernels.cpu.formats.format import Arithmetic

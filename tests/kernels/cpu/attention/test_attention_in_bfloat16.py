@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.attention.attention import attention_func
+from sam3port.kernels.cpu.attention.spec import AttentionSpec
 from sam3port.kernels.cpu.formats.policy import Kind, Site, arithmetic_for
 from sam3port.kernels.cpu.scheduling.schedules import AttentionSchedule, attention_schedule
 from tests.kernels.cpu.attention.test_attention import operands

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tvm import tirx
 from tvm.relax import op
 
-from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.attention.attention import attention_func
+from sam3port.kernels.cpu.attention.spec import AttentionSpec
 from sam3port.kernels.cpu.formats.bfloat16 import WEIGHTS_WIDENED
 from sam3port.kernels.cpu.formats.format import Arithmetic
 from sam3port.kernels.cpu.formats.policy import FEW_ROWS, Kind, Site, arithmetic_for

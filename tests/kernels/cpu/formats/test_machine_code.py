@@ -10,7 +10,8 @@ import pytest
 import tvm
 from tvm.target import Target
 
-from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.attention.attention import attention_func
+from sam3port.kernels.cpu.attention.spec import AttentionSpec
 from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec, convolution_func
 from sam3port.kernels.cpu.formats.bfloat16 import PRECISION
 from sam3port.kernels.cpu.formats.cpu import cpu_of

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tvm.target import Target
 
-from sam3port.kernels.cpu.attention.attention import AttentionSpec, attention_func
+from sam3port.kernels.cpu.attention.attention import attention_func
+from sam3port.kernels.cpu.attention.spec import AttentionSpec
 from sam3port.kernels.cpu.convolutions import convolution
 from sam3port.kernels.cpu.convolutions.convolution import ConvolutionSpec
 from sam3port.kernels.cpu.convolutions.transposed_convolution import transposed_convolution_func

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sam3port.kernels.cpu.products.blocked import Ahead
+from sam3port.kernels.cpu.products.blocked import Prefetch
 
 LINE = 64
 """Bytes."""
@@ -21,14 +21,14 @@ LINE = 64
 )
 def test_all_lines_of_a_chunk_are_asked_for(columns: int, rounds: int, strips: int, element_bytes: int) -> None:
     unroll = 4
-    ahead = Ahead(columns, rounds * unroll, strips, element_bytes)
+    ahead = Prefetch(columns, rounds * unroll, strips, element_bytes)
     asked: set[int] = set()
 
     def ask(step: Any, column: Any) -> None:
         asked.add((step * columns + column) * element_bytes // LINE)
 
     for strip in range(strips):
-        in_round = ahead.beside(unroll, strip, ask)
+        in_round = ahead.interleaved(unroll, strip, ask)
         if in_round is None:
             assert ahead.lines < rounds, "few are asked for at once"
             return
