@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from sam3port.runtime.masks import rle
 from sam3port.serve.app import PAGE
@@ -298,3 +298,26 @@ def test_touch_and_dark(browser: Browser, server: Server) -> None:
     red, green, blue = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert max(red, green, blue) < 60
     context.close()
+
+
+def test_a_model_without_clicks_offers_none(opened: Opened, server: Server) -> None:
+    """As of a checkpoint that has no weights for them: the server says so, and refuses what would need them."""
+    page = opened(server.url, None)
+
+    def without(route: Route) -> None:
+        about = route.fetch()
+        content = about.json()
+        content["weights"] = {"checkpoint": "model.safetensors", "sha256": "0" * 64, "lacks": ["points", "clicks"]}
+        route.fulfill(response=about, json=content)
+
+    page.route("**/v1/about", without)
+    page.reload()
+    expect(page.locator("#clicking")).to_be_hidden()
+    expect(page.locator("[name=tool][value=box]")).to_be_checked()
+    upload(page, EXAMPLE)
+    expect(page.get_by_text("or draw an example.")).to_be_visible()
+    clicks: list[str] = []
+    page.on("request", lambda request: clicks.append(request.url) if request.url.endswith("/click") else None)
+    page.mouse.click(*at(page, 0.5, 0.5))
+    assert find(page, "red star") is not None  # whatever was asked before has been answered by now
+    assert clicks == []

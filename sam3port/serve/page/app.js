@@ -20,6 +20,7 @@ let cross = null; // the keyboard's place
 let opening = null; // AbortController of the picture that arrives
 let asking = null; // of the prompt that waits
 let numbers = 0; // of objects, each its own
+let clicking = true; // whether the model can answer clicks
 
 function nothing() {
   return { text: "", boxes: [], points: [], found: [], best: null, clicked: null, kept: [] };
@@ -46,7 +47,7 @@ async function open(blob, name) {
     fit();
     refresh();
     await encoded(next, mine.signal);
-    say(`${name}: ${next.width} × ${next.height} pixels. Type what to look for, or click an object.`);
+    say(`${name}: ${next.width} × ${next.height} pixels. Type what to look for, or ${clicking ? "click an object" : "draw an example"}.`);
   } catch (error) {
     if (error.name !== "AbortError") say(error.message, true);
     else say("Cancelled.");
@@ -478,5 +479,9 @@ serverGone((gone) => say(gone ? "The server does not answer; trying again." : "T
 
 api("about").then((about) => {
   document.documentElement.dataset.version = `sam3port ${about.version}`;
+  clicking = !about.weights.lacks?.includes("clicks");
+  $("clicking").hidden = !clicking;
+  if (!clicking) document.querySelector("[name=tool][value=box]").checked = true;
+  refresh();
   $("note").textContent = "seed" in about.weights ? "seeded weights: masks mean nothing" : "";
 }).catch((error) => say(error.message, true));
