@@ -14,7 +14,7 @@ from tests.test_documents import blocks
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "CONTRIBUTING.md"
-PAGES = [DOCUMENT, ROOT / "docs" / "kernels.md", ROOT / "docs" / "decisions.md"]
+PAGES = [DOCUMENT, *(ROOT / "docs" / name for name in ("architecture.md", "kernels.md", "decisions.md"))]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 127), (2, 4096)])

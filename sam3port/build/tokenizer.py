@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from sam3port.errors import UpstreamError
-from sam3port.placing import replacing
 
 MERGES: Final = 48_894
 """Lines of the vocabulary that the model knows (49152 - 256 - 2, tokenizer_ve.py:144); the file holds more."""
@@ -20,7 +19,7 @@ END_OF_WORD: Final = "</w>"
 
 
 def write_tokenizer(bpe_file: Path, file: Path) -> None:
-    """Writes ``file``, whole or not at all, from upstream's ``assets/bpe_simple_vocab_16e6.txt.gz``.
+    """Writes ``file``, of a folder that is put in place whole, from upstream's ``assets/bpe_simple_vocab_16e6.txt.gz``.
 
     Ids are those of upstream's ``SimpleTokenizer`` (tokenizer_ve.py:128): the 256 bytes, the bytes at a word's end, a
     token for each merge, the two special tokens: 49408. What lies in the file maps a word's bytes and merges them;
@@ -46,8 +45,7 @@ def write_tokenizer(bpe_file: Path, file: Path) -> None:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}", special_tokens=[(name, ids[name]) for name in SPECIAL]
     )
-    with replacing(file) as stream:
-        stream.write((tokenizer.to_str() + "\n").encode())
+    file.write_text(tokenizer.to_str() + "\n", encoding="utf-8")
 
 
 _REMEDY: Final = "`sam3port upstream fetch` gets the pinned source; or give a whole checkout with --upstream"
