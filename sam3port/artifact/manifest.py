@@ -17,6 +17,8 @@ MANIFEST: Final = "manifest.json"
 TOKENIZER: Final = "tokenizer.json"
 ENTRIES: Final = ("encode_image", "encode_text", "ground", "click")
 """The functions of the library that a program calls."""
+LATER: Final = ("exemplar", "ground_like")
+"""Functions that artifacts of the same format may lack: those that were built before there were any."""
 FUNCTIONS: Final = ("points", "clicks")
 """What an artifact can be without, for want of weights: points as examples in ``ground``, and all of ``click``."""
 BUILD_AGAIN: Final = "build it again: sam3port build"
@@ -109,6 +111,11 @@ class Manifest:
                 "build it from sam3.pt, or give that as --base",
             )
 
+    def require_later(self, function: str, what: str) -> None:
+        """Raises UsageError when the artifact was built before there was a function of `LATER`."""
+        if function not in self.entries:
+            raise UsageError(f"this artifact takes no {what}: an earlier sam3port has built it", BUILD_AGAIN)
+
 
 def read(folder: Path) -> Manifest:
     """The manifest of the artifact in ``folder``.
@@ -166,7 +173,7 @@ def _manifest(content: dict[str, Any]) -> Manifest:
             cpu_features=tuple(texts(target, "cpu_features")),
         ),
         library=get(content, "library", str),
-        entries={name: _entry(get(entries, name, dict)) for name in _entries(weights)},
+        entries={name: _entry(get(entries, name, dict)) for name in _there(entries, weights)},
         files={name: _file(name, file) for name, file in get(content, "files", dict).items()},
         versions={name: get(content["versions"], name, str) for name in get(content, "versions", dict)},
     )
@@ -190,6 +197,11 @@ def _entries(weights: dict[str, Any]) -> list[str]:
     """The functions that an artifact with these weights has."""
     lacks = texts(weights, "lacks") if "lacks" in weights else ()
     return [name for name in ENTRIES if name != "click" or "clicks" not in lacks]
+
+
+def _there(entries: dict[str, Any], weights: dict[str, Any]) -> list[str]:
+    """`_entries`, and those of `LATER` that the manifest describes."""
+    return [*_entries(weights), *(name for name in LATER if name in entries)]
 
 
 def _entry(content: dict[str, Any]) -> Entry:

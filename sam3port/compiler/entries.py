@@ -54,25 +54,19 @@ class Entry:
 
 
 _POINTS: Final = ("points", "point_labels", "point_mask")
+_EXAMPLES: Final = (*_POINTS, "boxes", "box_labels", "box_mask")
+_IMAGE: Final = ("features_0", "features_1", "features_2", "positions_2")
+_TEXT: Final = ("text_features", "text_mask")
+_GROUNDING: Final = (*PROMPT, "transformer_encoder", "transformer_decoder", "scoring_head", "segmentation_head")
+_FOUND: Final = (
+    *("pred_masks", "pred_boxes", "pred_boxes_xyxy", "pred_logits", "presence_logit", "scores"),
+    "semantic_seg",
+)
 
 ENTRIES: Final = (
     Entry("encode_image", ("image",), ("image_encoder",)),
-    Entry("encode_text", ("tokens",), ("text_encoder",), ("text_features", "text_mask")),
-    Entry(
-        "ground",
-        (
-            *("features_0", "features_1", "features_2", "positions_2", "text_features", "text_mask"),
-            *(*_POINTS, "boxes", "box_labels", "box_mask"),
-        ),
-        (
-            *("geometry_encoder", *PROMPT, "transformer_encoder", "transformer_decoder"),
-            *("scoring_head", "segmentation_head"),
-        ),
-        (
-            *("pred_masks", "pred_boxes", "pred_boxes_xyxy", "pred_logits", "presence_logit", "scores"),
-            "semantic_seg",
-        ),
-    ),
+    Entry("encode_text", ("tokens",), ("text_encoder",), _TEXT),
+    Entry("ground", (*_IMAGE, *_TEXT, *_EXAMPLES), ("geometry_encoder", *_GROUNDING), _FOUND),
     Entry(
         "click",
         (
@@ -81,6 +75,9 @@ ENTRIES: Final = (
         ),
         ("prompt_encoder", "mask_decoder"),
     ),
+    # ``ground`` in two steps, so that what is shown in one picture is found in another.
+    Entry("exemplar", ("features_2", "positions_2", *_EXAMPLES), ("geometry_encoder",)),
+    Entry("ground_like", (*_IMAGE, *_TEXT, "geometry_features", "geometry_mask"), _GROUNDING, _FOUND),
 )
 
 

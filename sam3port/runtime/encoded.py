@@ -16,6 +16,7 @@ from sam3port.runtime import features, prompts
 from sam3port.runtime.choose import apart, best, logit, part_of_one
 from sam3port.runtime.engine import Handles
 from sam3port.runtime.everything import Grid, everything
+from sam3port.runtime.exemplar import Exemplar
 from sam3port.runtime.holes import filled
 from sam3port.runtime.masks.enlarge import Enlarged
 from sam3port.runtime.masks.region import boxes_of
@@ -78,6 +79,7 @@ class EncodedImage:
         mask_threshold: float = 0.5,
         max_objects: int | None = None,
         nms: float | None = None,
+        like: Exemplar | None = None,
     ) -> Result:
         """Finds every object that fits, as upstream's `Sam3Processor` (sam3/model/sam3_image_processor.py).
 
@@ -95,6 +97,7 @@ class EncodedImage:
             max_objects: at least 1; of those, only so many with the highest scores are kept, of all texts together.
             nms: 0..1; an object whose mask has a higher IoU (intersection over union) with that of a better object of
                 the same text is left out. None leaves none out, as upstream.
+            like: in place of boxes and points, what `exemplar` made of those of another picture.
 
         Raises:
             UsageError: no prompt; a box or point that is outside, inverted or no number; wrong labels; more than the
@@ -106,11 +109,15 @@ class EncodedImage:
         if max_objects is not None and (isinstance(max_objects, bool) or not int(max_objects) == max_objects >= 1):
             raise UsageError(f"max_objects is {max_objects!r}", "give a whole number, at least 1")
         given = prompts.geometry(self.width, self.height, points, point_labels, boxes, box_labels)
-        if not texts and not len(given.boxes) and not len(given.points):
+        if like is not None:
+            like.check(self._model)
+            if len(given.boxes) or len(given.points):
+                raise UsageError("examples are in this picture or in another one", "give boxes and points, or like")
+        elif not texts and not len(given.boxes) and not len(given.points):
             raise UsageError("there is no prompt", "give a text, boxes or points")
         if len(given.points):
             self._model.manifest.require("points", "points as examples")
-        scores, corners, logits = self._ask(texts or (VISUAL,), given, "scores", "pred_boxes", "pred_masks")
+        scores, corners, logits = self._ask(texts or (VISUAL,), like or given, "scores", "pred_boxes", "pred_masks")
         above = scores > least
         asked, queries = np.nonzero(above)
         missed = scores[~above]
@@ -130,14 +137,47 @@ class EncodedImage:
             found = found.take(chosen)
         return found if max_objects is None else found.take(best(found.scores, max_objects))
 
-    def _ask(self, texts: Sequence[str], given: Geometry, *names: str) -> list[Any]:
+    def exemplar(
+        self,
+        boxes: ArrayLike | None = None,
+        box_labels: Labels = None,
+        points: ArrayLike | None = None,
+        point_labels: Labels = None,
+    ) -> Exemplar:
+        """What is shown here, to be found in other pictures: ``other.segment(like=this.exemplar(boxes=[...]))``.
+
+        Args:
+            boxes: as of `segment`, as are the others.
+
+        Raises:
+            UsageError: there is neither a box nor a point; otherwise as `segment`; or the artifact was built before
+                there were exemplars.
+        """
+        model, capacity = self._model, self._model.manifest.capacity
+        given = prompts.geometry(self.width, self.height, points, point_labels, boxes, box_labels)
+        if not len(given.boxes) and not len(given.points):
+            raise UsageError("there is nothing to show", "give boxes or points")
+        if len(given.points):
+            model.manifest.require("points", "points as examples")
+        model.manifest.require_later("exemplar", "examples of other pictures")
+        # The same for every text that is asked at once.
+        return Exemplar(
+            model, model.engine.call("exemplar", {**self.features, **self._padded(given, capacity.prompts)})
+        )
+
+    def _padded(self, given: Geometry, count: int) -> dict[str, Any]:
+        return dict(pad_geometry([given] * count, self._model.manifest.capacity))
+
+    def _ask(self, texts: Sequence[str], given: Geometry | Exemplar, *names: str) -> list[Any]:
         """Outputs of ``ground`` for each text, one after the other: as many at once as the build takes."""
         model, capacity = self._model, self._model.manifest.capacity
         answers = []
         for start in range(0, len(texts), capacity.prompts):
             some = texts[start : start + capacity.prompts]
-            asked = {**self.features, **model.encode_texts(some), **pad_geometry([given] * len(some), capacity)}
-            arrays = model.engine.arrays(model.engine.call("ground", asked), *names)
+            entry = "ground_like" if isinstance(given, Exemplar) else "ground"
+            shown = given.tokens if isinstance(given, Exemplar) else self._padded(given, len(some))
+            asked = {**self.features, **model.encode_texts(some), **shown}
+            arrays = model.engine.arrays(model.engine.call(entry, asked), *names)
             answers.append([array[: len(some)] for array in arrays])
         return [np.concatenate(each) for each in zip(*answers, strict=True)]
 

@@ -117,7 +117,7 @@ def test_the_artifact_of_a_detector_alone(artifact: tuple[Path, str], tiny_artif
     assert "left out: clicks" in said
     model, whole = sam3port.load(folder), sam3port.load(tiny_artifact)
     assert model.manifest.weights["lacks"] == ["points", "clicks"]
-    assert set(model.manifest.entries) == {"encode_image", "encode_text", "ground"}
+    assert set(model.manifest.entries) == {"encode_image", "encode_text", "ground", "exemplar", "ground_like"}
     image, other = model.encode_image(astronaut()), whole.encode_image(astronaut())
     for prompt in ({"text": "a person"}, {"boxes": [(100, 60, 300, 250)]}, {"text": "a", "boxes": [(9, 9, 90, 90)]}):
         found, wanted = image.segment(**prompt, threshold=0), other.segment(**prompt, threshold=0)  # type: ignore[arg-type]

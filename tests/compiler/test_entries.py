@@ -43,7 +43,7 @@ def test_every_entry_fits_together(sizes: str, capacity: Capacity) -> None:
 
 
 def test_the_functions_are_those_that_the_format_promises() -> None:
-    assert list(BY_NAME) == ["encode_image", "encode_text", "ground", "click"]
+    assert list(BY_NAME) == ["encode_image", "encode_text", "ground", "click", "exemplar", "ground_like"]
     click = interface(BY_NAME["click"], components(), SIZES)
     assert names(click.outputs) == [
         *("masks", "iou_scores", "single_mask", "single_iou_score", "mask_tokens", "object_logit")

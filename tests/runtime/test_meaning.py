@@ -80,6 +80,19 @@ def test_nothing_is_found_that_is_not_there(shown: list[Shown]) -> None:
     assert share(nothing) >= 0.75
 
 
+def test_what_is_shown_in_one_scene_is_found_in_another(shown: list[Shown]) -> None:
+    """By shape and colour, wherever it is and however large."""
+    alike = []
+    for one in shown:
+        for drawn in one.scene.objects:
+            for other in shown:
+                there = [each for each in other.scene.objects if each.kind.words[-2:] == drawn.kind.words[-2:]]
+                if other is not one and there:
+                    masks = other.image.segment(like=one.image.exemplar(boxes=[drawn.box])).masks
+                    alike += [found(each, masks) for each in there]
+    assert share(alike) >= 0.75
+
+
 def test_a_box_finds_what_is_in_it_and_a_negative_one_removes_it(shown: list[Shown]) -> None:
     kept, removed = [], []
     for each in shown:

@@ -100,6 +100,8 @@ def test_every_function_is_the_chain(chain: Chain, linked: Linked, case: str) ->
         "encode_text": example("text_encoder", 12),
         "ground": geometry(13, Geometry() if case == "none" else None),
         "click": clicks(14, Clicks() if case == "none" else None),
+        "exemplar": geometry(16, Geometry() if case == "none" else None),
+        "ground_like": {},
     }
     there: Tensors = {}
     for entry in ENTRIES:

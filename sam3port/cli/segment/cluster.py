@@ -36,6 +36,7 @@ _MEANINGLESS: Final = {
     "features": "a folder on one machine would be in the way of all",
     "features_dtype": "it belongs to --features",
     "features_limit": "it belongs to --features",
+    "like": "its picture is on one machine",
 }
 """Options that make files for each picture, or keep some, on one machine; and why they are refused."""
 

@@ -77,6 +77,12 @@ _MEANINGLESS: Final = {
     callback=examples(2),
     help="The same, as a point (repeatable).",
 )
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Boxes and points are in this picture; find what they show in the IMAGEs.",
+)
 @click.option("--click", "one", is_flag=True, help="Points and box mark one object, whose mask is wanted.")
 @click.option("--each-box", is_flag=True, help="Each box marks one object: a mask for each.")
 @click.option("--semantic", is_flag=True, help="One mask for each text, not told apart by object.")
@@ -180,6 +186,7 @@ def segment(
     labels: Path | None,
     boxes: tuple[Example, ...],
     points: tuple[Example, ...],
+    like: Path | None,
     one: bool,
     each_box: bool,
     semantic: bool,
@@ -234,7 +241,7 @@ def segment(
     texts += () if labels is None else read_labels(labels)
     lowest = _THRESHOLD if threshold is None else threshold
     grid = _grid(everything, of_everything)
-    prompt = Prompt(texts, boxes, points, lowest, mode, mask_threshold, max_objects, nms, grid, cut)
+    prompt = Prompt(texts, boxes, points, lowest, mode, mask_threshold, max_objects, nms, grid, cut, like)
     prompt.check()
     if ray is not None:
         return _on_cluster(ray, images, artifact, prompt, out, shard, resume, threads, as_json)
@@ -257,6 +264,7 @@ def segment(
     model = _load(artifact, threads)
     prompt.fits(model.manifest.capacity)
     prompt.has_weights(model.manifest)
+    prompt = prompt.shown_to(model)
     folder = None if features is None else FeatureFolder(features, round(features_limit * 1e9), features_dtype)
     run = {"artifact": model.identity, "prompt": prompt.as_json(), "forms": forms.as_json()}
     with (

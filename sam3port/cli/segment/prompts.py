@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from sam3port.artifact.hashes import sha256
 from sam3port.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sam3port.artifact.manifest import Manifest
     from sam3port.runtime.encoded import EncodedImage
     from sam3port.runtime.everything import Grid
+    from sam3port.runtime.exemplar import Exemplar
     from sam3port.runtime.model import Model
     from sam3port.runtime.picture import Pixels
     from sam3port.runtime.result import Clicked, Result
@@ -60,6 +62,10 @@ class Prompt:
     """Of `EVERYTHING`."""
     tile: tuple[int, int] | None = None
     """Side and overlap of the tiles that the picture is cut into."""
+    like: Path | None = None
+    """The picture that boxes and points are in, if they are not in each one that is asked."""
+    exemplar: Exemplar | None = field(default=None, repr=False, compare=False)
+    """What is shown there, once a model has seen it: `shown_to`."""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -87,6 +93,8 @@ class Prompt:
             raise UsageError("--semantic takes texts only", "leave --box and --point out")
         if self.tile is not None and (self.mode != FIND or self.boxes or self.points):
             raise UsageError("--tile takes texts only: boxes and points are in one tile", "give --text")
+        if self.like is not None and (self.mode != FIND or not (self.boxes or self.points)):
+            raise UsageError("--like names the picture that --box and --point are in", "give them, and no other mode")
         if self.mode == EACH_BOX and (self.texts or self.points or not all(box.wanted for box in self.boxes)):
             raise UsageError("--each-box takes nothing but --box X0,Y0,X1,Y1", "leave the rest out")
         if self.mode == CLICK:
@@ -117,6 +125,26 @@ class Prompt:
         elif self.points:
             manifest.require("points", "points as examples")
 
+    def shown_to(self, model: Model) -> Prompt:
+        """The same, with what is to be seen in `like` as ``model`` sees it.
+
+        Raises:
+            UsageError: the picture cannot be read; a box or a point is outside of it; the artifact was built before
+                there were exemplars.
+        """
+        if self.like is None:
+            return self
+        image = model.encode_image(self.like)
+        return replace(self, exemplar=image.exemplar(**self._examples()))
+
+    def _examples(self) -> dict[str, Any]:
+        return {
+            "boxes": [box.numbers for box in self.boxes],
+            "box_labels": [box.wanted for box in self.boxes],
+            "points": [point.numbers for point in self.points],
+            "point_labels": [point.wanted for point in self.points],
+        }
+
     def ask(self, image: EncodedImage) -> Result | Clicked:
         """The picture's answer.
 
@@ -138,10 +166,7 @@ class Prompt:
             return image.click(points, labels, box, multimask=ambiguous)
         return image.segment(
             text=self.texts or None,
-            boxes=[box.numbers for box in self.boxes],
-            box_labels=[box.wanted for box in self.boxes],
-            points=points,
-            point_labels=labels,
+            **(self._examples() if self.exemplar is None else {"like": self.exemplar}),
             threshold=self.threshold,
             mask_threshold=self.mask_threshold,
             max_objects=self.max_objects,
@@ -187,6 +212,7 @@ class Prompt:
             "click": self.mode == CLICK,
             "grid": None if self.grid is None else self.grid.as_json(),
             "tile": None if self.tile is None else list(self.tile),
+            "like": None if self.like is None else {"file": str(self.like), "sha256": sha256(self.like)},
         }
 
     def notes(self) -> list[str]:

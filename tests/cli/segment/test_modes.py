@@ -37,7 +37,10 @@ def test_they_give_what_the_library_gives(
     )
     boxes = [word for box in BOXES for word in ("--box", ",".join(map(str, box)))]
     tiles = ("--tile", "200", "--overlap", "50", "--threshold", "0.4", "--text", "cat", "--text", "dog")
+    shown = model.encode_image(photographs / "astronaut.png").exemplar(boxes=BOXES)
+    like = ("--like", str(photographs / "astronaut.png"), *boxes, "--threshold", "0.3")
     for words, expected in (
+        (like, image.segment(like=shown, threshold=0.3)),
         (("--everything", *grid), image.everything(Grid(3, 0.1, 0.2, box_nms_thresh=1))),
         (("--each-box", *boxes), image.segment_boxes(BOXES)),
         (("--semantic", "--text", "cat", "--text", "dog"), image.semantic(["cat", "dog"])),
@@ -75,6 +78,9 @@ def compare(annotations: list[dict[str, object]], expected: Result) -> None:
         (("--each-box", "--box", "1,2,3,4:-"), "--each-box takes nothing but"),
         (("--each-box", "--box", "1,2,3,4", "--nms", "0.5"), "--each-box does not go with --nms"),
         (("--tile", "100", "--box", "1,2,3,4"), "--tile takes texts only"),
+        (("--text", "cat", "--like", "photo.jpg"), "--like names the picture that --box and --point are in"),
+        (("--click", "--point", "1,2", "--like", "photo.jpg"), "--like names the picture"),
+        (("--box", "1,2,3,4", "--like", "photo.jpg", "--ray"), "--ray does not go with --like"),
         (("--text", "cat", "--overlap", "10"), "--overlap belongs to --tile"),
         (("--text", "cat", "--tile", "100", "--features", "kept"), "--features keeps those of whole pictures"),
     ],
