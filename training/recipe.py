@@ -71,4 +71,39 @@ class Recipe:
         return replace(self, pixel_steps=first, steps=steps - first, warm_up=steps // 20 or 1, **few, **last)
 
 
+@dataclass(frozen=True, slots=True)
+class Clicks:
+    """The third stage: what clicks alone use, from new weights, on features that no longer change."""
+
+    seed: int = 19
+    """Of the initial weights and of every scene."""
+    spread: float = 0.5
+    gain: float = 2.0
+    rest: float = 0.3
+    """These three of the initial weights: `training.click_path.ClickPath.begin`."""
+    total: int = 1500
+    """Steps."""
+    images: int = 12
+    """Scenes of a step."""
+    clicks: int = 8
+    """On each scene."""
+    others: float = 0.3
+    """`training.losses.click_losses`."""
+    rate: float = 2e-3
+    """The learning rate of AdamW, after the warm-up; it falls along a cosine."""
+    warm_up: int = 100
+    decay: float = 0.02
+    longest_gradient: float = 1.0
+    watched: int = 128
+    """Scenes by which the run is watched."""
+
+    def rate_at(self, step: int) -> float:
+        return self.rate * min(1.0, (step + 1) / self.warm_up) * 0.5 * (1 + math.cos(math.pi * step / self.total))
+
+    def shortened(self, steps: int) -> Clicks:
+        """A trial: so many steps, of few scenes each."""
+        return replace(self, total=steps, images=4, clicks=4, warm_up=steps // 20 or 1, watched=4)
+
+
 DEMO: Final = Recipe()
+CLICKS: Final = Clicks()
