@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sam3port.artifact.hashes import sha256
 from sam3port.errors import UsageError
 from sam3port.model.demo_weights import about
-from sam3port.runtime.hashes import sha256
 from training.click_batches import ClickBatch, corrected, make_click_batch
 from training.click_path import PLACES, ClickPath, Seen
 from training.losses import click_losses, dice, weighted
