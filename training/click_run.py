@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sam3port.artifact.hashes import sha256
+from sam3port.demo.scenes import SIDE
 from sam3port.errors import UsageError
 from sam3port.model.demo_weights import about
 from training.click_batches import ClickBatch, corrected, make_click_batch
@@ -51,27 +52,41 @@ class ClickLearner(nn.Module):
         for layer in layers:
             layer.register_forward_hook(lambda _layer, _given, out: self._places.append(out[1]))
 
-    def losses(self, random: np.random.Generator, batch: ClickBatch) -> dict[str, Tensor]:
-        """All of them by name. Half of the batches are answered again with one more point where the answer is wrong,
-        half of those with the earlier mask."""
+    def losses(self, random: np.random.Generator, batch: ClickBatch, correcting: bool) -> dict[str, Tensor]:
+        """All of them by name.
+
+        Half of the batches are answered again with one more point where the answer is wrong, half of those with the
+        earlier mask.
+
+        Args:
+            random: all that is random comes from it.
+            batch: the clicks.
+            correcting: all batches are answered again, which counts as much as the first time, and so does whether each
+                further point is obeyed.
+        """
         seen = self.path.see(self.path.neck(self.path.trunk(torch.from_numpy(batch.images))))
-        losses, masks = self._answered(seen, batch, None)
-        if random.random() < 0.5:
-            batch = corrected(random, batch, masks.numpy())
-            earlier = masks[:, None].clamp(-_LIMIT, _LIMIT) if random.random() < 0.5 else None
-            again, _ = self._answered(seen, batch, earlier)
-            losses = {name: value + 0.5 * again[name] for name, value in losses.items()}
+        losses, _, best = self._answered(seen, batch, None)
+        if random.random() < 0.5 or correcting:
+            batch = corrected(random, batch, best.numpy())
+            earlier = best[:, None].clamp(-_LIMIT, _LIMIT) if random.random() < 0.5 else None
+            again, masks, _ = self._answered(seen, batch, earlier)
+            if correcting:
+                losses["obeyed"] = torch.zeros(())
+                again["obeyed"] = _obeyed(masks, batch)
+            losses = {name: value + (1.0 if correcting else 0.5) * again[name] for name, value in losses.items()}
         return losses
 
-    def _answered(self, seen: Seen, batch: ClickBatch, earlier: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
-        """The losses, and the best masks, of which no gradient is asked."""
+    def _answered(
+        self, seen: Seen, batch: ClickBatch, earlier: Tensor | None
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """The losses, all four masks, and the best of three, of which no gradient is asked."""
         which, points, labels, truth = (
             torch.from_numpy(each) for each in (batch.image_of, batch.points, batch.labels, batch.masks)
         )
         masks, ious, there = self.path.answer(seen, which, points, labels, earlier)
         losses = click_losses(masks, ious, there, truth, others=self.recipe.others)
         best = masks[torch.arange(len(masks)), 1 + ious[:, 1:].argmax(1)].detach()
-        return {**losses, "marks": self._marked(truth)}, best
+        return {**losses, "marks": self._marked(truth)}, masks, best
 
     def _marked(self, truth: Tensor) -> Tensor:
         places, self._places = self._places, []
@@ -85,20 +100,58 @@ class ClickLearner(nn.Module):
 
     @torch.no_grad()
     def measure(self, batches: dict[str, ClickBatch]) -> dict[str, float]:
-        """Of each batch, how often the best mask has an IoU of at least 0.5 with the object, and the mean IoU."""
+        """How well batches of clicks are answered, by their names in `WATCHED`.
+
+        Returns:
+            of each, how often the mask has an IoU of at least 0.5 with the object, and the mean IoU; of single points
+            also the mean IoU after one more where that is wrong, and how often this is obeyed.
+        """
         found: dict[str, float] = {}
         for name, batch in batches.items():
             seen = self.path.see(self.path.neck(self.path.trunk(torch.from_numpy(batch.images))))
-            which, points, labels = (torch.from_numpy(each) for each in (batch.image_of, batch.points, batch.labels))
-            masks, ious, _ = self.path.answer(seen, which, points, labels)
-            self._places.clear()
             alone = WATCHED[name] == (1, False)
-            pick = 1 + ious[:, 1:].argmax(1) if alone else torch.zeros(len(masks), dtype=torch.int64)
-            mine, real = masks[torch.arange(len(masks)), pick] > 0, torch.from_numpy(batch.masks) >= 0.5
-            overlap = (mine & real).sum((1, 2)) / (mine | real).sum((1, 2)).clamp(min=1)
-            overlap = overlap[real.any(2).any(1)]
+            best = self._shown(seen, batch, alone)
+            overlap = _overlaps(best, batch)
             found |= {f"{name}, right": (overlap >= 0.5).float().mean().item(), f"{name}, IoU": overlap.mean().item()}
+            if alone:
+                more = corrected(np.random.default_rng(_JUDGING), batch, best.numpy())
+                best = self._shown(seen, more, False)
+                labels = torch.from_numpy(more.labels[:, -1])
+                obeyed = (_at(best[:, None], torch.from_numpy(more.points[:, -1]))[:, 0] > 0) == (labels > 0)
+                found |= {"corrected, IoU": _overlaps(best, more).mean().item()}
+                found |= {"corrected, obeyed": obeyed[labels >= 0].float().mean().item()}
+        self._places.clear()
         return found
+
+    def _shown(self, seen: Seen, batch: ClickBatch, ambiguous: bool) -> Tensor:
+        """(c, side, side) logits: the mask said to be the best of three, or the one of clear prompts."""
+        which, points, labels = (torch.from_numpy(each) for each in (batch.image_of, batch.points, batch.labels))
+        masks, ious, _ = self.path.answer(seen, which, points, labels)
+        return masks[torch.arange(len(masks)), 1 + ious[:, 1:].argmax(1)] if ambiguous else masks[:, 0]
+
+
+def _overlaps(masks: Tensor, batch: ClickBatch) -> Tensor:
+    """The IoU with the object, of clicks on objects."""
+    mine, real = masks > 0, torch.from_numpy(batch.masks) >= 0.5
+    overlap = (mine & real).sum((1, 2)) / (mine | real).sum((1, 2)).clamp(min=1)
+    return overlap[real.any(2).any(1)]
+
+
+def _obeyed(masks: Tensor, batch: ClickBatch) -> Tensor:
+    """How far all masks are from what the last point of each click says of its place."""
+    labels = torch.from_numpy(batch.labels[:, -1])
+    rows = torch.nonzero(labels >= 0)[:, 0]
+    if not len(rows):
+        return masks.sum() * 0
+    logits = _at(masks, torch.from_numpy(batch.points[:, -1]))[rows]
+    return F.binary_cross_entropy_with_logits(logits, labels[rows, None].to(logits).expand_as(logits))
+
+
+def _at(masks: Tensor, points: Tensor) -> Tensor:
+    """(c, m): the values of masks (c, m, side, side) where a point (c, 2), in pixels of the picture, is."""
+    side = masks.shape[-1]
+    x, y = (points * side / SIDE).long().clamp(0, side - 1).unbind(1)
+    return masks[torch.arange(len(masks)), :, y, x]
 
 
 def begin_with(file: Path, folder: Path) -> None:
@@ -145,7 +198,8 @@ def train(recipe: Clicks, folder: Path, stop_after: int | None = None) -> None:
     began = time.monotonic()
     for step in range(first, last):
         random = np.random.default_rng([recipe.seed, 3, step])
-        losses = learner.losses(random, make_click_batch(random, recipe.images, recipe.clicks, sizes.mask_size))
+        batch = make_click_batch(random, recipe.images, recipe.clicks, sizes.mask_size)
+        losses = learner.losses(random, batch, step >= recipe.correcting)
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate_at(step)
         optimiser.zero_grad()

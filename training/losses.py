@@ -12,7 +12,7 @@ from training.batches import Batch
 
 WEIGHTS: Final = {
     "score": 1.0, "presence": 4.0, "box": 5.0, "giou": 2.0, "mask": 15.0, "dice": 3.0, "all": 4.0, "pixels": 2.0,
-    "tokens": 8.0, "click": 15.0, "click_dice": 2.0, "click_iou": 1.0, "click_object": 0.5, "marks": 4.0,
+    "tokens": 8.0, "click": 15.0, "click_dice": 2.0, "click_iou": 1.0, "click_object": 0.5, "marks": 4.0, "obeyed": 2.0,
 }  # fmt: skip
 """How much each counts."""
 _MANY: Final = 1.0

@@ -179,8 +179,9 @@ def plot_losses(run: Path, folder: Path) -> None:
         losses = ["pixels", "score", "giou", "presence", "dice", "click", "tokens"]
         _plot(steps_of(run / LOG), losses, names, "192 questions about watched scenes", folder / PLOT)
     if (run / CLICK_LOG).exists():
-        names = {name: name for kind in WATCHED for name in (f"{kind}, right", f"{kind}, IoU")}
-        losses = ["click", "click_iou", "click_object", "marks"]
+        kinds = [f"{kind}, {what}" for kind in WATCHED for what in ("right", "IoU")]
+        names = {name: name for name in (*kinds, "corrected, IoU", "corrected, obeyed")}
+        losses = ["click", "click_iou", "click_object", "marks", "obeyed"]
         _plot(steps_of(run / CLICK_LOG), losses, names, "clicks on watched scenes", folder / CLICK_PLOT)
 
 

@@ -104,6 +104,7 @@ def test_clicks_alone_change_and_an_interruption_changes_nothing(tmp_path: Path,
         begin_with(SHIPPED, folder)
         train(recipe, folder, stop)
     assert [step["step"] for step in log(whole, "clicks.jsonl")] == list(range(4))
+    assert [("obeyed" in step) for step in log(whole, "clicks.jsonl")] == [False, False, False, True]
     expected, found = learned(whole), learned(parts)
     assert expected[1:] == found[1:]
     assert all(torch.equal(tensor, found[0][name]) for name, tensor in expected[0].items())
