@@ -47,6 +47,7 @@ class ClickLearner(nn.Module):
         for value in self.learned.values():
             value.requires_grad_(True)
         layers = self.path.decoder.transformer.layers
+        torch.manual_seed(recipe.seed)
         self.marks = nn.ModuleList(nn.Linear(layer.norm4.normalized_shape[0], 1) for layer in layers)
         self._places: list[Tensor] = []
         for layer in layers:

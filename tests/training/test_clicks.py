@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,7 @@ def one_thread() -> Iterator[None]:
 def test_clicks_alone_change_and_an_interruption_changes_nothing(tmp_path: Path, upstream_source: Upstream) -> None:
     assert upstream_source.pinned and SHIPPED is not None
     whole, parts, file = tmp_path / "whole", tmp_path / "parts", tmp_path / "weights.safetensors"
-    recipe = CLICKS.shortened(4)
+    recipe = replace(CLICKS.shortened(4), seed=20)  # those that come along are of another
     for folder, stop in ((whole, None), (parts, 2), (parts, None)):
         begin_with(SHIPPED, folder)
         train(recipe, folder, stop)
