@@ -15,7 +15,7 @@ from training.questions import Click, Question, ask, click
 PARTS: Final = {"shape": SHAPES, "colour": tuple(COLOURS), "texture": TEXTURES, "size": SIZES}
 """By what places of an image are told apart, for the loss on the pyramid's features; class 0 is the background."""
 
-_CLICKS: Final = ((1, False), (1, False), (1, False), (2, False), (3, False), (0, True), (1, True))
+KINDS_OF_CLICKS: Final = ((1, False), (1, False), (1, False), (2, False), (3, False), (0, True), (1, True))
 """How many points, and whether with a box."""
 
 
@@ -77,9 +77,9 @@ def make_batch(
     scenes = [draw_scene(random, photographs) for _ in range(images)]
     asked = [ask(random, scene) for scene in scenes for _ in range(questions)]
     # As many points for all, so that none needs padding, of which upstream's decoder knows nothing.
-    points, boxed = _CLICKS[int(random.integers(len(_CLICKS)))]
+    points, boxed = KINDS_OF_CLICKS[int(random.integers(len(KINDS_OF_CLICKS)))]
     clicked = [click(random, scene, points, boxed) for scene in scenes for _ in range(clicks)]
-    small = [[_shrunk(drawn.mask, side) for drawn in scene.objects] for scene in scenes]
+    small = [[shrunk(drawn.mask, side) for drawn in scene.objects] for scene in scenes]
     image_of = np.repeat(np.arange(images), questions)
     click_image_of = np.repeat(np.arange(images), clicks)
     answers = [
@@ -155,7 +155,7 @@ def click_arrays(clicked: list[Click]) -> dict[str, Any]:
     }
 
 
-def _shrunk(mask: NDArray[np.bool_], side: int) -> NDArray[np.float32]:
+def shrunk(mask: NDArray[np.bool_], side: int) -> NDArray[np.float32]:
     """How much of each place of a smaller map the mask covers; the sides need not divide each other."""
     shares = _shares(mask.shape[0], side)
     return shares @ mask.astype(np.float32) @ shares.T
@@ -174,7 +174,7 @@ def _parts(scenes: list[Scene], side: int, least: float) -> dict[str, NDArray[np
     maps = {name: np.zeros((len(scenes), side, side), np.int64) for name in PARTS}
     for image, scene in enumerate(scenes):
         for drawn in scene.objects:
-            mask = _shrunk(drawn.mask, side) >= least
+            mask = shrunk(drawn.mask, side) >= least
             for name, values in PARTS.items():
                 maps[name][image][mask] = values.index(getattr(drawn.kind, name)) + 1
     return maps

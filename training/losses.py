@@ -12,7 +12,7 @@ from training.batches import Batch
 
 WEIGHTS: Final = {
     "score": 1.0, "presence": 4.0, "box": 5.0, "giou": 2.0, "mask": 15.0, "dice": 3.0, "all": 4.0, "pixels": 2.0,
-    "tokens": 8.0, "click": 15.0, "click_dice": 2.0, "click_iou": 1.0, "click_object": 0.5,
+    "tokens": 8.0, "click": 15.0, "click_dice": 2.0, "click_iou": 1.0, "click_object": 0.5, "marks": 4.0, "obeyed": 2.0,
 }  # fmt: skip
 """How much each counts."""
 _MANY: Final = 1.0
@@ -60,9 +60,9 @@ def grounding_losses(out: dict[str, Any], batch: Batch, positive: float) -> dict
     if shown.any():
         logits, truth = out["pred_masks"][place[rows[shown]], queries[shown]], targets["masks"][objects[shown]]
         add("mask", _focal(logits, truth).mean())
-        add("dice", _dice(logits, truth).mean())
+        add("dice", dice(logits, truth).mean())
         everything, truth = out["semantic_seg"][:, 0], targets["all"][torch.from_numpy(batch.masked)]
-        add("all", (_focal(everything, truth).mean((1, 2)) + 0.25 * _dice(everything, truth)).mean())
+        add("all", (_focal(everything, truth).mean((1, 2)) + 0.25 * dice(everything, truth)).mean())
     return losses
 
 
@@ -106,27 +106,37 @@ def _query_losses(
     return score, l1, giou
 
 
-def click_losses(masks: Tensor, ious: Tensor, there: Tensor, truth: Tensor) -> dict[str, Tensor]:
-    """As SAM's: of three masks only the best learns its outline, all learn how good they are.
+def weighted(losses: dict[str, Tensor]) -> Tensor:
+    """The sum, each as much as `WEIGHTS` says."""
+    # Outlines of clicks are weighted where the best of three is chosen.
+    return torch.stack([value if name == "click" else WEIGHTS[name] * value for name, value in losses.items()]).sum()
+
+
+def click_losses(masks: Tensor, ious: Tensor, there: Tensor, truth: Tensor, others: float = 0.0) -> dict[str, Tensor]:
+    """As SAM's: of three masks the best learns its outline, all learn how good they are.
 
     Args:
         masks: (c, 4, side, side) logits: one for clear prompts, three for ambiguous ones.
         ious: (c, 4), what the model thinks of them.
         there: (c, 1) logits: is there an object at all.
         truth: (c, side, side), 0..1; zeros where the click is on the background.
+        others: what part of the three masks' loss is that of all three. If only the best learns, three masks may learn
+            to be three objects, whichever was clicked.
     """
     exists = (truth.flatten(1).amax(1) > 0).float()
     wide = truth[:, None].expand_as(masks)
-    outline = WEIGHTS["click"] * _focal(masks, wide).mean((2, 3)) + WEIGHTS["click_dice"] * _dice(
+    outline = WEIGHTS["click"] * _focal(masks, wide).mean((2, 3)) + WEIGHTS["click_dice"] * dice(
         masks.flatten(0, 1), wide.flatten(0, 1)
     ).view(len(masks), -1)
-    best = outline[:, 1:].min(1).values
+    three = outline[:, 1:]
+    best = (1 - others) * three.min(1).values + others * three.mean(1)
     with torch.no_grad():
         sure, right = masks > 0, wide >= 0.5
         real = (sure & right).sum((2, 3)) / (sure | right).sum((2, 3)).clamp(min=1)
     return {
         "click": ((outline[:, 0] + best) * exists).sum() / exists.sum().clamp(min=1),
-        "click_iou": (((ious - real) ** 2).sum(1) * exists).sum() / exists.sum().clamp(min=1),
+        # On the background every mask is wrong: its IoU is zero, and that is to be said.
+        "click_iou": ((ious - real) ** 2).sum(1).mean(),
         "click_object": F.binary_cross_entropy_with_logits(there[:, 0], exists),
     }
 
@@ -138,7 +148,8 @@ def _focal(logits: Tensor, truth: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, truth, reduction="none") * (0.3 + miss)
 
 
-def _dice(logits: Tensor, truth: Tensor) -> Tensor:
+def dice(logits: Tensor, truth: Tensor) -> Tensor:
+    """(n,): what the overlap of each mask with soft truth lacks, 0..1."""
     mine, truth = logits.sigmoid().flatten(1), truth.flatten(1)
     return 1 - (2 * (mine * truth).sum(1) + 1) / ((mine**2).sum(1) + (truth**2).sum(1) + 1)
 

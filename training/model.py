@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sam3port.model.interactive import tracker_of
 from sam3port.model.preset import Preset
 from training.batches import PARTS, Batch
-from training.losses import WEIGHTS, click_losses, grounding_losses
+from training.click_path import ClickPath
+from training.losses import click_losses, grounding_losses
 from training.questions import VISUAL
 
 
@@ -112,31 +112,18 @@ class Learner(nn.Module):
         )
         return out
 
-    def _click_losses(self, features: list[Tensor], batch: Batch) -> dict[str, Tensor]:
-        tracker = tracker_of(self.model)
-        decoder, encoder = tracker.sam_mask_decoder, tracker.sam_prompt_encoder
-        which = torch.from_numpy(batch.click_image_of)
-        fine, middle = decoder.conv_s0(features[0])[which], decoder.conv_s1(features[1])[which]
-        image = (features[2] + tracker.no_mem_embed.view(1, -1, 1, 1))[which]
-        truth = torch.from_numpy(batch.click_masks)
-
-        def answer(earlier: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-            points = (torch.from_numpy(batch.clicks), torch.from_numpy(batch.click_labels))
-            sparse, dense = encoder(points=points, boxes=None, masks=earlier)
-            masks, ious, _, there = decoder.predict_masks(
-                image_embeddings=image,
-                image_pe=encoder.get_dense_pe(),
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                repeat_image=False,
-                high_res_features=[fine, middle],
-            )
-            return masks, ious, there
-
-        masks, ious, there = answer(None)
+    def _click_losses(self, pyramid: list[Tensor], batch: Batch) -> dict[str, Tensor]:
+        path = ClickPath(self.model)
+        seen = path.see(pyramid)
+        which, points, labels, truth = (
+            torch.from_numpy(each)
+            for each in (batch.click_image_of, batch.clicks, batch.click_labels, batch.click_masks)
+        )
+        masks, ious, there = path.answer(seen, which, points, labels)
         losses = click_losses(masks, ious, there, truth)
         best = masks[torch.arange(len(masks)), 1 + ious[:, 1:].argmax(1)]
-        again = click_losses(*answer(best.detach()[:, None].clamp(-32, 32)), truth)
+        earlier = best.detach()[:, None].clamp(-32, 32)
+        again = click_losses(*path.answer(seen, which, points, labels, earlier), truth)
         return {name: value + 0.5 * again[name] for name, value in losses.items()}
 
 
@@ -170,11 +157,6 @@ class Words(nn.Module):
         place = self.place[tokens]
         own = self.rows[(place - 1).clamp(min=0)]
         return torch.where(place[..., None] > 0, own, self.table[tokens])
-
-
-def weighted(losses: dict[str, Tensor]) -> Tensor:
-    # Outlines of clicks are weighted where the best of three is chosen.
-    return torch.stack([value if name == "click" else WEIGHTS[name] * value for name, value in losses.items()]).sum()
 
 
 def initial_model(preset: Preset, seed: int) -> Any:

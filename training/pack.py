@@ -9,32 +9,49 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from sam3port.model.demo_weights import KIND, ROWS
 from sam3port.model.preset import preset
+from training.click_path import PLACES
+from training.click_run import START, learned
 from training.model import Learner, Words
 from training.recipe import Recipe
 from training.run import CHECKPOINT
 
 _WORDS = "backbone.language_backbone.encoder.token_embedding"
-_FREQUENCIES = "inst_interactive_predictor.model.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
-"""Random and not learned, but what was learned depends on it."""
 
 
 def pack(folder: Path, file: Path) -> None:
-    """Writes what training has changed in a run.
+    """Writes the weights of a finished run: those with which clicks began, and what they have learned.
 
     Args:
         folder: of the run.
         file: to write.
+
+    Raises:
+        UsageError: clicks have not been trained there.
     """
+    changed, recipe, step = learned(folder)
+    with safe_open(folder / START, "pt") as start:
+        said = start.metadata()
+        tensors = {name: start.get_tensor(name) for name in start.keys()}  # noqa: SIM118 - it is no dictionary
+    of_clicks = {
+        "clicks step": f"{step} of {recipe['total']}",
+        "clicks recipe": json.dumps(recipe),
+        "clicks commit": _commit(),
+    }
+    _write(file, tensors | changed, said | of_clicks)
+
+
+def pack_start(folder: Path) -> None:
+    """Writes the weights of a run's first two stages as `START`, with which clicks begin."""
     state = torch.load(folder / CHECKPOINT, weights_only=True)
     recipe = Recipe(**state["recipe"])
     learner = Learner(preset(recipe.preset), recipe.seed)
     learner.load_state_dict(state["learner"])
-    file.parent.mkdir(parents=True, exist_ok=True)
     metadata = {
         "kind": KIND,
         "preset": recipe.preset,
@@ -43,8 +60,13 @@ def pack(folder: Path, file: Path) -> None:
         "commit": _commit(),
         "made by": "python -m training train && python -m training pack",
     }
+    _write(folder / START, trained(learner, state["optimiser"]), metadata)
+
+
+def _write(file: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_suffix(".new")
-    save_file(trained(learner, state["optimiser"]), aside, metadata)
+    save_file(tensors, aside, metadata)
     aside.chmod(0o644)  # safetensors lets nobody else read it
     aside.replace(file)
 
@@ -68,7 +90,7 @@ def trained(learner: Learner, optimiser: dict[str, Any]) -> dict[str, Tensor]:
             tensors[f"{_WORDS}.weight{ROWS}.at"] = torch.tensor(words.learned)
         else:
             tensors[inside] = values[name].detach().contiguous()
-    tensors[_FREQUENCIES] = learner.model.get_buffer(_FREQUENCIES)
+    tensors[PLACES] = learner.model.get_buffer(PLACES)
     return tensors
 
 

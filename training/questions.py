@@ -162,7 +162,7 @@ def _one_word_wrong(random: np.random.Generator, text: str) -> str:
     return " ".join(words)
 
 
-def click(random: np.random.Generator, scene: Scene, points: int, boxed: bool) -> Click:
+def click(random: np.random.Generator, scene: Scene, points: int, boxed: bool, answer: int | None = None) -> Click:
     """Points on an object and beside it, perhaps a box; seldom one on the background.
 
     Args:
@@ -170,11 +170,13 @@ def click(random: np.random.Generator, scene: Scene, points: int, boxed: bool) -
         scene: on what to click.
         points: how many; the first is on the object.
         boxed: whether there is a box around it, too.
+        answer: index of the object; a random one unless given.
     """
     if points == 1 and not boxed and random.random() < 0.1:
         background = ~np.any([drawn.mask for drawn in scene.objects], 0)
         return Click((inside(random, background),), (True,), None, -1)
-    answer = int(random.integers(len(scene.objects)))
+    if answer is None:
+        answer = int(random.integers(len(scene.objects)))
     mask = scene.objects[answer].mask
     labels = tuple(index == 0 or bool(random.random() < 0.5) for index in range(points))
     placed = tuple(inside(random, mask if label else ~mask) for label in labels)

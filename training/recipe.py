@@ -71,4 +71,51 @@ class Recipe:
         return replace(self, pixel_steps=first, steps=steps - first, warm_up=steps // 20 or 1, **few, **last)
 
 
+@dataclass(frozen=True, slots=True)
+class Clicks:
+    """The third stage: what clicks alone use, from new weights, on features that no longer change."""
+
+    seed: int = 19
+    """Of the initial weights and of every scene."""
+    spread: float = 0.5
+    gain: float = 2.0
+    rest: float = 0.3
+    """These three of the initial weights: `training.click_path.ClickPath.begin`."""
+    total: int = 2000
+    """Steps."""
+    correcting: int = 1500
+    """From this step on, every answer is corrected by a further point, and whether that is obeyed counts, too."""
+    images: int = 12
+    """Scenes of a step."""
+    clicks: int = 8
+    """On each scene."""
+    others: float = 0.3
+    """`training.losses.click_losses`."""
+    rate: float = 2e-3
+    """The learning rate of AdamW, after the warm-up and until it falls along a cosine."""
+    correcting_rate: float = 1.2e-3
+    """The same once answers are corrected; it falls, too."""
+    warm_up: int = 100
+    decay: float = 0.02
+    longest_gradient: float = 1.0
+    watched: int = 128
+    """Scenes by which the run is watched."""
+
+    def rate_at(self, step: int) -> float:
+        begin, end, rate = (
+            (0, self.correcting, self.rate)
+            if step < self.correcting
+            else (self.correcting, self.total, self.correcting_rate)
+        )
+        level = 0.5 * (1 + math.cos(math.pi * (step - begin) / (end - begin)))
+        return rate * level * min(1.0, (step + 1) / self.warm_up)
+
+    def shortened(self, steps: int) -> Clicks:
+        """A trial: so many steps, of few scenes each."""
+        return replace(
+            self, total=steps, correcting=steps * 3 // 4, images=4, clicks=4, warm_up=steps // 20 or 1, watched=4
+        )
+
+
 DEMO: Final = Recipe()
+CLICKS: Final = Clicks()

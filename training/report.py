@@ -14,18 +14,23 @@ from sam3port.demo.scenes import UNSEEN_PHOTOGRAPHS
 from sam3port.runtime.draw import overlay
 from sam3port.runtime.masks.region import known
 from training.answers import THRESHOLD, Found
-from training.evaluate import LEAST_IOU, SCALE, Case, Tally
+from training.click_run import LOG as CLICK_LOG
+from training.click_run import WATCHED
+from training.evaluate import LEAST_IOU, SCALE, Case, Clicked, Tally
 from training.questions import VISUAL, Click, Question
+from training.record import steps_of
 from training.run import LOG
 
 TABLE: Final = "DEMO_WEIGHTS.md"
 FIGURES: Final = "demo_weights.json"
 SHEET: Final = "answers.jpg"
 PLOT: Final = "losses.png"
+CLICK_PLOT: Final = "clicks.png"
 _SHOWN: Final = 8
 """Scenes of the sheet, one column each."""
 _MARGIN: Final = 16
 _COLUMNS: Final = ("questions", "objects", "recall", "mean IoU of found", "precision", "presence right")
+_ABOUT: Final = ("commit", "recipe", "step", "clicks commit", "clicks recipe", "clicks step")
 _GOALS: Final = {"recall": 0.9, "mean IoU of found": 0.85, "presence right": 0.95}
 
 
@@ -33,6 +38,7 @@ def write_tables(
     folder: Path,
     about: Mapping[str, str],
     tallies: Mapping[str, Mapping[str, Tally]],
+    clicked: Mapping[str, Clicked],
     agreements: Mapping[str, tuple[int, int]],
     scenes: int,
     command: str,
@@ -42,16 +48,18 @@ def write_tables(
         folder: where the report lies.
         about: what the weights say about themselves.
         tallies: by who answered, then by kind of question.
+        clicked: by who answered.
         agreements: of each artifact, how many objects it shares with upstream, of how many.
         scenes: how many were asked about.
         command: that made this.
     """
     figures = {who: {kind: tally.as_json() for kind, tally in by.items()} for who, by in tallies.items()}
     content = {
-        "weights": {name: about[name] for name in ("commit", "recipe", "step")},
+        "weights": {name: about[name] for name in _ABOUT},
         "scenes": scenes,
         "command": command,
         "figures": figures,
+        "clicks": {who: counted.as_json() for who, counted in clicked.items()},
         "agreement": {who: {"same": same, "of": of} for who, (same, of) in agreements.items()},
     }
     (folder / FIGURES).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -65,9 +73,10 @@ def _markdown(content: Mapping[str, Any]) -> list[str]:
         "# The weights that come with sam3port",
         "",
         f"A model of the preset `tiny`, trained by `python -m training train` (commit `{weights['commit']}`,"
-        f" {weights['step']} steps), asked about {content['scenes']} scenes that training has not seen: drawn by other"
-        f" random numbers, on photographs that training does not use ({', '.join(UNSEEN_PHOTOGRAPHS)}), {SCALE} times"
-        f" as large as what the model takes. Made by `{content['command']}`.",
+        f" {weights['step']} steps; clicks: commit `{weights['clicks commit']}`, {weights['clicks step']} steps),"
+        f" asked about {content['scenes']} scenes that training has not seen: drawn by other random numbers, on"
+        f" photographs that training does not use ({', '.join(UNSEEN_PHOTOGRAPHS)}), {SCALE} times as large as what the"
+        f" model takes. Made by `{content['command']}`.",
         "",
         f"An object is *found* when the best mask with a score above {THRESHOLD} has an IoU of at least {LEAST_IOU}"
         " with it; *recall* is the part of objects found, *mean IoU* that of those; *precision* is the part of such"
@@ -85,12 +94,20 @@ def _markdown(content: Mapping[str, Any]) -> list[str]:
         for kind, values in kinds.items():
             lines.append(f"| {kind} | " + " | ".join(_figure(name, values[name]) for name in _COLUMNS) + " |")
         lines.append("")
-    lines += ["## Agreement with upstream in PyTorch", ""]
+    lines += ["## One point, and two more where the answer is most wrong", ""]
+    lines += [
+        "The mean IoU is that of all clicks, found or not. Scores are the IoU that the model says of its mask.",
+        "",
+    ]
+    lines += ["| | " + " | ".join(content["clicks"]) + " |", "|---" + "|---:" * len(content["clicks"]) + "|"]
+    for name in next(iter(content["clicks"].values())):
+        lines.append(f"| {name} | " + " | ".join(_figure(name, by[name]) for by in content["clicks"].values()) + " |")
+    lines += ["", "## Agreement with upstream in PyTorch", ""]
     lines += ["An object agrees when both sides have it: the same query, IoU at least 0.95, score within 0.025.", ""]
     for who, values in content["agreement"].items():
         share = values["same"] / max(values["of"], 1)
         lines.append(f"- {who}: {values['same']} of {values['of']} ({share:.2%})")
-    return [*lines, "", f"![losses]({PLOT})", ""]
+    return [*lines, "", f"![losses]({PLOT})", "", f"![losses of clicks]({CLICK_PLOT})", ""]
 
 
 def _figure(name: str, value: float | None) -> str:
@@ -150,35 +167,47 @@ def _mark(picture: Image.Image, asked: Question | Click) -> None:
         artist.ellipse((x - 4, y - 4, x + 4, y + 4), fill="lime" if wanted else "red", outline="black")
 
 
-def plot_losses(run: Path, file: Path) -> None:
-    """How the losses of a run fell, and what the watched scenes said.
+def plot_losses(run: Path, folder: Path) -> None:
+    """How the losses of a run fell, and what the watched scenes said: a picture for each log that the run has.
 
     Args:
         run: its folder.
-        file: of the picture.
+        folder: of the report.
     """
+    if (run / LOG).exists():
+        names = {"recall": "recall", "iou": "iou", "precision": "precision", "measured presence": "presence"}
+        losses = ["pixels", "score", "giou", "presence", "dice", "click", "tokens"]
+        _plot(steps_of(run / LOG), losses, names, "192 questions about watched scenes", folder / PLOT)
+    if (run / CLICK_LOG).exists():
+        kinds = [f"{kind}, {what}" for kind in WATCHED for what in ("right", "IoU")]
+        names = {name: name for name in (*kinds, "corrected, IoU", "corrected, obeyed")}
+        losses = ["click", "click_iou", "click_object", "marks", "obeyed"]
+        _plot(steps_of(run / CLICK_LOG), losses, names, "clicks on watched scenes", folder / CLICK_PLOT)
+
+
+def _plot(
+    steps: Sequence[Mapping[str, Any]], losses: Sequence[str], measures: Mapping[str, str], title: str, file: Path
+) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    steps = [json.loads(line) for line in (run / LOG).read_text(encoding="utf-8").splitlines()]
-    figure, (losses, measures) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    for name in ("pixels", "score", "giou", "presence", "dice", "click", "tokens"):
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for name in losses:
         at = [step["step"] for step in steps if name in step]
         values = np.array([step[name] for step in steps if name in step])
         if len(at) < 2:
             continue
         width = max(len(at) // 100, 1)
         smooth = np.convolve(values, np.ones(width) / width, "valid")
-        losses.plot(at[width - 1 :], smooth / smooth[0], label=name, linewidth=1)
-    losses.set(xlabel="step", ylabel="loss, relative to its first", yscale="log")
-    for name in ("recall", "iou", "precision", "presence"):
-        at = [step["step"] for step in steps if "recall" in step]
-        key = "measured presence" if name == "presence" else name
-        measures.plot(at, [step[key] for step in steps if "recall" in step], label=name, linewidth=1)
-    measures.set(xlabel="step", ylim=(0, 1), title="192 questions about watched scenes")
-    for axes in (losses, measures):
+        left.plot(at[width - 1 :], smooth / smooth[0], label=name, linewidth=1)
+    left.set(xlabel="step", ylabel="loss, relative to its first", yscale="log")
+    for name, label in measures.items():
+        there = [step for step in steps if name in step]
+        right.plot([step["step"] for step in there], [step[name] for step in there], label=label, linewidth=1)
+    right.set(xlabel="step", ylim=(0, 1), title=title)
+    for axes in (left, right):
         axes.legend(fontsize=7)
         axes.grid(alpha=0.3)
     figure.savefig(file, dpi=90)

@@ -1,9 +1,8 @@
-"""A training run: several processes that average their gradients, a log, checkpoints, resuming."""
+"""The first two stages: several processes that average their gradients, a log, checkpoints, resuming."""
 
 from __future__ import annotations
 
 import functools
-import json
 import os
 import time
 from dataclasses import asdict
@@ -19,8 +18,10 @@ from sam3port.demo.scenes import UNSEEN_PHOTOGRAPHS
 from sam3port.errors import UsageError
 from sam3port.model.preset import preset
 from training.batches import Batch, make_batch
-from training.model import Learner, weighted
+from training.losses import weighted
+from training.model import Learner
 from training.recipe import Recipe
+from training.record import log_step, save_whole
 
 CHECKPOINT: Final = "checkpoint.pt"
 LOG: Final = "log.jsonl"
@@ -63,7 +64,7 @@ def _work(rank: int, recipe: Recipe, folder: Path, stop_after: int | None) -> No
         if rank == 0:
             if step >= recipe.pixel_steps and (step + 1) % _EVERY == 0:
                 losses |= learner.measure(_judging(recipe))
-            _log(folder, step, losses, time.monotonic() - began)
+            log_step(folder / LOG, step, losses, time.monotonic() - began)
             if (step + 1) % _EVERY == 0 or step + 1 == last:
                 _save(folder, learner, optimiser, recipe, step + 1)
     if recipe.processes > 1:
@@ -121,22 +122,14 @@ def _average(parameters: list[Any]) -> None:
         parameter.grad.copy_(part.view_as(parameter))
 
 
-def _log(folder: Path, step: int, losses: dict[str, float], seconds: float) -> None:
-    with (folder / LOG).open("a", encoding="utf-8") as log:
-        rounded = {name: float(f"{value:.5g}") for name, value in losses.items()}
-        log.write(json.dumps({"step": step, "seconds": round(seconds, 1), **rounded}) + "\n")
-
-
 def _save(folder: Path, learner: Learner, optimiser: Any, recipe: Recipe, step: int) -> None:
-    aside = folder / f"{CHECKPOINT}.new"
     state = {
         "step": step,
         "recipe": asdict(recipe),
         "learner": learner.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
-    torch.save(state, aside)
-    aside.replace(folder / CHECKPOINT)
+    save_whole(folder / CHECKPOINT, state)
 
 
 def _resume(folder: Path, learner: Learner, optimiser: Any, recipe: Recipe) -> int:

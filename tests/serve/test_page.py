@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
+from sam3port.demo.example import example
 from sam3port.runtime.masks import rle
 from sam3port.serve.app import PAGE
 from tests.serve.conftest import EXAMPLE, Server
@@ -179,6 +180,30 @@ def test_clicks_and_undo(opened: Opened, server: Server) -> None:
     assert shown(page) == []
     expect(page.locator("#undo")).to_be_disabled()
     assert len(sent) == 2
+
+
+def test_finds_an_object_by_a_click_with_the_weights_that_come_along(opened: Opened, demo_artifact: Path) -> None:
+    """Each object of the example under the pointer, and no other."""
+    server = Server(demo_artifact, "--rate", "0")
+    try:
+        page = opened(server.url, None)
+        page.click("#example")
+        expect(page.locator("#ask")).to_be_enabled()
+        truths = [drawn.mask for drawn in example().scene.objects]
+        for truth in truths:
+            rows, columns = np.nonzero(truth)
+            half = len(rows) // 2
+            page.mouse.click(*at(page, (columns[half] + 0.5) / 448, (rows[half] + 0.5) / 448))
+            settled(page)
+            page.click("#keep")
+        expect(page.locator("#given-text")).to_have_text(f"{len(truths)} kept objects")
+        coco = json.loads(downloaded(page, "#coco")[1])
+        masks = [rle.decode(each["segmentation"]).mask(448, 448) for each in coco["annotations"]]
+        overlaps = [[(truth & mask).sum() / (truth | mask).sum() for mask in masks] for truth in truths]
+        assert len(masks) == len(truths) == 3
+        assert np.diag(overlaps).min() > 0.7, overlaps
+    finally:
+        server.stop()
 
 
 def test_boxes(opened: Opened, server: Server) -> None:

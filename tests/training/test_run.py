@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from sam3port.model import demo_weights
 from sam3port.upstream.source import Upstream
-from tests.conftest import RunPython, clean_environment
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def training(*words: str) -> subprocess.CompletedProcess[str]:
-    """``python -m training WORDS`` in this repository."""
-    command = [sys.executable, "-m", "training", *words]
-    return subprocess.run(
-        command, cwd=ROOT, env=clean_environment(), capture_output=True, text=True, timeout=900, check=False
-    )
-
-
-def log(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+from tests.conftest import RunPython
+from tests.training.conftest import log, training
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +35,13 @@ def test_two_hundred_steps_lower_the_loss(run: Path) -> None:
         assert mean(name, 150, 200) < mean(name, 50, 60), name
 
 
+def test_then_clicks_are_trained(run: Path) -> None:
+    steps = log(run, "clicks.jsonl")
+    assert [step["step"] for step in steps] == list(range(50))
+    for name in ("click", "marks"):
+        assert np.mean([step[name] for step in steps[25:]]) < 0.8 * np.mean([step[name] for step in steps[:10]]), name
+
+
 def test_a_runs_weights_are_the_models(run: Path, upstream_python: RunPython, tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
     packed = training("pack", "--run", str(run), "--out", str(file))
@@ -59,6 +49,7 @@ def test_a_runs_weights_are_the_models(run: Path, upstream_python: RunPython, tm
     assert file.stat().st_size < 10e6
     said = demo_weights.about(file)
     assert said is not None and said["preset"] == "tiny" and said["step"] == "200 of 200"
+    assert said["clicks step"] == "50 of 50"
     code = f"""
         from pathlib import Path
         import torch
@@ -88,10 +79,11 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, upstre
     for words in [("--run", str(whole)), ("--run", str(parts), "--stop-after", "5"), ("--run", str(parts))]:
         ran = training("train", *words, "--steps", "8", "--processes", "2")
         assert ran.returncode == 0, ran.stderr
-    expected, found = log(whole), log(parts)
-    assert len(expected) == len(found) == 8
-    for one, other in zip(expected, found, strict=True):
-        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+    for name, count in (("log.jsonl", 8), ("clicks.jsonl", 2)):
+        expected, found = log(whole, name), log(parts, name)
+        assert len(expected) == len(found) == count
+        for one, other in zip(expected, found, strict=True):
+            assert {**one, "seconds": 0} == {**other, "seconds": 0}
     other_recipe = training("train", "--run", str(whole), "--steps", "9", "--processes", "1")
     assert other_recipe.returncode == 1
     assert "another recipe" in other_recipe.stderr
@@ -100,4 +92,4 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, upstre
 def test_what_it_offers_is_said() -> None:
     ran = training("--help")
     assert ran.returncode == 0
-    assert all(command in ran.stdout for command in ("train", "pack", "evaluate"))
+    assert all(command in ran.stdout for command in ("train", "clicks", "pack", "evaluate"))
