@@ -38,8 +38,10 @@ def test_two_hundred_steps_lower_the_loss(run: Path) -> None:
 def test_then_clicks_are_trained(run: Path) -> None:
     steps = log(run, "clicks.jsonl")
     assert [step["step"] for step in steps] == list(range(50))
+    alike = [step for step in steps if "obeyed" not in step]  # then every answer is given twice, and counts twice
+    assert len(alike) == 37
     for name in ("click", "marks"):
-        assert np.mean([step[name] for step in steps[25:]]) < 0.8 * np.mean([step[name] for step in steps[:10]]), name
+        assert np.mean([step[name] for step in alike[20:]]) < 0.8 * np.mean([step[name] for step in alike[:10]]), name
 
 
 def test_a_runs_weights_are_the_models(run: Path, upstream_python: RunPython, tmp_path: Path) -> None:
