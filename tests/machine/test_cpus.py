@@ -15,7 +15,7 @@ from sam3port.machine.cpus import quota, usable_cpus
 from tests.conftest import clean_environment
 
 PROGRAM = """
-import json, os, sys, threading, warnings
+import contextlib, json, os, sys, threading, time, warnings
 import tvm
 from sam3port.kernels.cpu.formats.register_loops import multiply_add
 from sam3port.machine.cpus import configure_threads
@@ -26,12 +26,22 @@ kernel = tvm.compile(tvm.IRModule({"kernel": function}), target={"kind": "llvm"}
 def ticks():
     spent = {}
     for each in os.listdir("/proc/self/task"):
-        spent[each] = int(open(f"/proc/self/task/{each}/stat").read().rpartition(")")[2].split()[11])
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            spent[each] = int(open(f"/proc/self/task/{each}/stat").read().rpartition(")")[2].split()[11])
     return spent
+def settled():
+    # When nobody computes: the threads of an earlier pool look for work for a while before they sleep.
+    there, until = ticks(), time.monotonic() + 20
+    while time.monotonic() < until:
+        time.sleep(0.1)
+        before, there = there, ticks()
+        if before == there:
+            break
+    return there
 def compute(number):
     there = configure_threads(number)
     seeds, out = tvm.runtime.empty((2, 4), "float32"), tvm.runtime.empty((2, 48), "float32")
-    before = ticks()
+    before = settled()
     for _ in range(4):  # half a second each, in two halves
         kernel(seeds, out)
     spent = [after - before.get(each, 0) for each, after in ticks().items()]
