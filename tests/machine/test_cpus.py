@@ -45,7 +45,10 @@ def compute(number):
     for _ in range(4):  # half a second each, in two halves
         kernel(seeds, out)
     spent = [after - before.get(each, 0) for each, after in ticks().items()]
-    affinities = {tuple(sorted(os.sched_getaffinity(int(each)))) for each in os.listdir("/proc/self/task")}
+    affinities = set()
+    for each in os.listdir("/proc/self/task"):
+        with contextlib.suppress(OSError):
+            affinities.add(tuple(sorted(os.sched_getaffinity(int(each)))))
     said.append({"threads": there, "busy": sum(each > 0.2 * sum(spent) for each in spent), "cpus": sorted(affinities)})
 said = []
 for number in asked:
