@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from sam3port.cli.console import printable
+from sam3port.cli.segment.only_run import only_run
 from sam3port.cli.segment.prompts import Prompt
 from sam3port.errors import Sam3PortError, UsageError
 
@@ -202,31 +203,14 @@ def _alone(shards: Shards) -> Iterator[None]:
     Raises:
         UsageError: one does; the folder cannot be written to.
     """
-    import filelock
-
     from sam3port.batch.shards import writing
-    from sam3port.cli.segment.output import LOCK
 
     folder = shards.folder.local
     if folder is None:
         yield
         return
-    made = not folder.exists()
-    with writing(shards.folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / LOCK)
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:  # an OSError, too
-            raise UsageError(f"another run is writing into {folder}", "wait for it, or choose another --out") from None
-    try:
+    with only_run(folder, lambda: writing(shards.folder)):
         yield
-    finally:
-        with contextlib.suppress(OSError):
-            (folder / LOCK).unlink(missing_ok=True)  # held: whoever comes now makes another one
-            if made:
-                folder.rmdir()  # it stays if there is anything in it
-        lock.release()
 
 
 def _report(counted: _Counted, shards: Shards, artifact: Path, prompt: Prompt, as_json: bool) -> int:

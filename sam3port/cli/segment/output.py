@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sam3port.cli.segment.forms import Forms
 from sam3port.cli.segment.images import OVERLAYS, Source
+from sam3port.cli.segment.only_run import only_run
 from sam3port.cli.segment.outcome import mask_name
 from sam3port.errors import UsageError
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 ANNOTATIONS: Final = "annotations.json"
 LABEL_STUDIO: Final = "label_studio.json"
-LOCK: Final = ".segment.lock"
 _MASK: Final = re.compile(r"\d{3,}\.png")
 _ASIDE: Final = re.compile(r"\..+\.(png|jpg|json|geojson|txt|yaml|journal)\.\d+-\d+\.new")
 _REMEDY: Final = "choose a folder with --out that can be written to, with room in it"
@@ -192,29 +192,12 @@ def open_output(folder: Path, sources: Sequence[Source], forms: Forms, categorie
     Raises:
         UsageError: it cannot be written to, another run is using it, or something of the user's would be overwritten.
     """
-    import filelock
-
     output = Output(folder, forms, categories)
     _spare(output, sources)
-    made = not folder.exists()
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / LOCK)
-    with writing(folder):
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:  # an OSError, too
-            raise UsageError(f"another run is writing into {folder}", "wait for it, or choose another --out") from None
-    try:
+    with only_run(folder, lambda: writing(folder)):
         with writing(folder):
             _remove_leftovers(folder)
         yield output
-    finally:
-        with contextlib.suppress(OSError):
-            (folder / LOCK).unlink(missing_ok=True)  # held: whoever comes now makes another one
-            if made:
-                folder.rmdir()  # it stays if there is anything in it
-        lock.release()
 
 
 def _object(found: Found, index: int, region: Any, picture: Described, rings: Any) -> Object:

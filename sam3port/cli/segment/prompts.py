@@ -151,7 +151,6 @@ class Prompt:
         Raises:
             UsageError: a box or a point is outside the picture.
         """
-        points, labels = [point.numbers for point in self.points], [point.wanted for point in self.points]
         if self.mode == EVERYTHING:
             return self._best(image.everything(self.grid))
         if self.mode == EACH_BOX:
@@ -163,7 +162,8 @@ class Prompt:
             # One point may mean a part or the whole; more say which, and one mask is the better answer (upstream's
             # advice in sam1_task_predictor.py:255).
             ambiguous = len(self.points) + len(self.boxes) == 1
-            return image.click(points, labels, box, multimask=ambiguous)
+            shown = self._examples()
+            return image.click(shown["points"], shown["point_labels"], box, multimask=ambiguous)
         return image.segment(
             text=self.texts or None,
             **(self._examples() if self.exemplar is None else {"like": self.exemplar}),
