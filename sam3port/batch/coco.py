@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-import sam3port
 from sam3port.batch.storage import is_uri
+from sam3port.runtime.coco import document
 
 _MOST_OBJECTS: Final = 1 << 20
 """Of one picture, whose objects' ids begin at this times its own: numbers that JSON holds exactly for 8e9 pictures."""
@@ -31,13 +31,7 @@ def coco(results: pa.Table, categories: Sequence[str], run: dict[str, Any], fold
         if row["error"] is None:
             images.append(_image(row, folder))
             annotations += [_annotation(row, number, thing) for number, thing in enumerate(row["objects"])]
-    version = f"sam3port {sam3port.__version__}"
-    return {
-        "info": {"description": "objects found by SAM 3", "version": version, "run": run},
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": number, "name": name} for number, name in enumerate(categories, 1)],
-    }
+    return document(images, annotations, categories, run)
 
 
 def _image(row: dict[str, Any], folder: Path | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from sam3port.cli.segment.described import Described, Object, rounded
+from sam3port.runtime.coco import document
 
 Run = dict[str, Any]
 """What a run was asked, which decides whether another one may go on with its results."""
@@ -28,21 +29,13 @@ def coco(pictures: Sequence[Described], categories: Sequence[str], run: Run, pol
         run: kept in ``info``.
         polygons: masks as polygons, which know no holes exactly, beside run lengths in ``rle``.
     """
-    import sam3port
-
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for image_id, picture in enumerate(pictures, 1):
         images.append({"id": image_id, **image_entry(picture)})
         for thing in picture.objects:
             annotations.append(_annotation(len(annotations) + 1, image_id, thing, polygons))
-    version = f"sam3port {sam3port.__version__}"
-    return {
-        "info": {"description": "objects found by SAM 3", "version": version, "run": run},
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": number, "name": name} for number, name in enumerate(categories, 1)],
-    }
+    return document(images, annotations, categories, run)
 
 
 def from_coco(content: Any, run: Run) -> list[Described]:
