@@ -136,21 +136,18 @@ def markdown(proof: Proof, command: str) -> str:
         + " | |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|" + "--:|" * len(STAGES) + "---|",
     ]
-    for group in worst_by_output(proof):
-        stages = [max(v.stages.get(stage, math.inf) for v in group) for stage in STAGES]
+    for worst in map(summary, worst_by_output(proof)):
         cells = [
-            f"`{group[0].component}`",
-            f"`{group[0].output}`",
-            str(len(group)),
-            f"{max(v.error.max_absolute for v in group):.2e}",
-            f"{max(v.error.mean_absolute for v in group):.2e}",
-            f"{max(v.error.max_relative for v in group):.2e}",
-            f"{min(v.error.strict_share for v in group):.2%}",
-            f"{max(v.own for v in group):.1e}",
-            f"{max(v.error.excess for v in group):.3f}",
-            f"{max(v.ratio for v in group):.2f}",
-            *(f"{stage:.1e}" for stage in stages),
-            "pass" if all(v.passed for v in group) else "**FAIL**",
+            f"`{worst['component']}`",
+            f"`{worst['output']}`",
+            str(len(worst["cases"])),
+            *(f"{worst[name]:.2e}" for name in ("max_absolute", "mean_absolute", "max_relative")),
+            f"{worst['share_within_1e-5']:.2%}",
+            f"{worst['own_error']:.1e}",
+            f"{worst['excess']:.3f}",
+            f"{worst['ratio_to_float64']:.2f}",
+            *(f"{error:.1e}" for error in worst["stages"].values()),
+            "pass" if worst["passed"] else "**FAIL**",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", f"![errors by component]({PLOT})", ""]
