@@ -19,7 +19,8 @@ from sam3port.errors import UsageError
 from sam3port.model.demo_weights import about
 from training.click_batches import ClickBatch, corrected, make_click_batch
 from training.click_path import PLACES, ClickPath, Seen
-from training.losses import click_losses, dice, weighted
+from training.descent import descend
+from training.losses import click_losses, dice
 from training.recipe import Clicks
 from training.record import log_step, save_whole
 
@@ -201,14 +202,7 @@ def train(recipe: Clicks, folder: Path, stop_after: int | None = None) -> None:
         random = np.random.default_rng([recipe.seed, 3, step])
         batch = make_click_batch(random, recipe.images, recipe.clicks, sizes.mask_size)
         losses = learner.losses(random, batch, step >= recipe.correcting)
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate_at(step)
-        optimiser.zero_grad()
-        weighted(losses).backward()
-        taught = [parameter for parameter in parameters if parameter.grad is not None]
-        length = nn.utils.clip_grad_norm_(taught, recipe.longest_gradient)
-        optimiser.step()
-        values = {**{name: value.item() for name, value in losses.items()}, "gradient": length.item()}
+        values = descend(optimiser, parameters, losses, recipe.rate_at(step), recipe.longest_gradient)
         if (step + 1) % _EVERY == 0 or step + 1 == last:
             values |= learner.measure(watched)
             _save(folder, learner, optimiser, recipe, step + 1)

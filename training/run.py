@@ -18,7 +18,7 @@ from sam3port.demo.scenes import UNSEEN_PHOTOGRAPHS
 from sam3port.errors import UsageError
 from sam3port.model.preset import preset
 from training.batches import Batch, make_batch
-from training.losses import weighted
+from training.descent import descend
 from training.model import Learner
 from training.recipe import Recipe
 from training.record import log_step, save_whole
@@ -86,16 +86,8 @@ def _step(
     batch = make_batch(random, images, questions, clicks, preset(recipe.preset).mask_size, all_masks=refines)
     positive = recipe.refined_positive if refines else recipe.positive
     losses = learner.pixel_losses(batch) if first else learner.losses(batch, positive)
-    for group in optimiser.param_groups:
-        group["lr"] = recipe.rate_at(step)
-    optimiser.zero_grad()
-    weighted(losses).backward()
-    if recipe.processes > 1:
-        _average(parameters)
-    taught = [parameter for parameter in parameters if parameter.grad is not None]
-    length = torch.nn.utils.clip_grad_norm_(taught, recipe.longest_gradient)
-    optimiser.step()
-    return {**{name: value.item() for name, value in losses.items()}, "gradient": length.item()}
+    share = (lambda: _average(parameters)) if recipe.processes > 1 else None
+    return descend(optimiser, parameters, losses, recipe.rate_at(step), recipe.longest_gradient, share)
 
 
 @functools.cache
